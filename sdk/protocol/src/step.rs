@@ -1,0 +1,125 @@
+//! Requests and answers of the plugin methods `lint/v1`, `plan/v1`, `check/v1`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Action, Check, Diagnostic, ObjectRef};
+
+/// What a plugin may know about the cluster without asking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterInfo {
+    /// `v1.36.1`.
+    pub kubernetes_version: String,
+    /// `true` in a rehearsal: nothing runs, nothing answers, readiness is assumed.
+    #[serde(default)]
+    pub rehearsal: bool,
+}
+
+/// Asks whether a configuration is sensible.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LintRequest {
+    /// The step's id in the pipeline.
+    pub step: String,
+    /// The step's `with:`; a string that is still an expression stands for a value known later.
+    pub config: Value,
+}
+
+/// What there is to say about a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct LintResponse {
+    /// The findings.
+    #[serde(default)]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Asks what should be there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanRequest {
+    /// The step's id in the pipeline.
+    pub step: String,
+    /// The step's `with:`, expressions evaluated.
+    pub config: Value,
+    /// The cluster.
+    pub cluster: ClusterInfo,
+}
+
+/// What should be there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct PlanResponse {
+    /// Effects, in order.
+    #[serde(default)]
+    pub actions: Vec<Action>,
+    /// The step's outputs by name.
+    #[serde(default)]
+    pub outputs: BTreeMap<String, Output>,
+    /// Findings that needed a look at the cluster.
+    #[serde(default)]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One output of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Output {
+    /// Known while planning.
+    Value {
+        /// The value.
+        value: Value,
+    },
+    /// Read from the cluster once the step's actions are done.
+    FromObject {
+        /// The object.
+        object: ObjectRef,
+        /// JSON pointers into the object; the first that is there counts: `/status/loadBalancer/ingress/0/ip`.
+        pointers: Vec<String>,
+    },
+}
+
+/// Asks whether the step is healthy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckRequest {
+    /// The step's id in the pipeline.
+    pub step: String,
+    /// The step's `with:`, expressions evaluated.
+    pub config: Value,
+    /// The cluster.
+    pub cluster: ClusterInfo,
+}
+
+/// Whether the step is healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct CheckResponse {
+    /// The checks, most basic first.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+}
+
+/// Why a method or a service failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// `config`, `panicked`, `unknown-method`, `service`, `plugin`.
+    pub code: String,
+    /// Lower-case fragment without a period.
+    pub message: String,
+    /// JSON pointer into `with:`, where the configuration is at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Whether trying again later may help.
+    #[serde(default)]
+    pub retryable: bool,
+}
+
+/// A log line that a plugin emits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEvent {
+    /// `trace`, `debug`, `info`, `warn`, `error`.
+    pub level: String,
+    /// The line.
+    pub message: String,
+}
