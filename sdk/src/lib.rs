@@ -19,8 +19,8 @@ pub use {schemars, serde, serde_json};
 /// What a plugin file imports: `use meshrun_sdk::prelude::*;`.
 pub mod prelude {
     pub use meshrun_protocol::{
-        Action, ActionKind, Chart, Check, CheckStatus, Diagnostic, Endpoint, Helm, HttpResult, ListQuery, ObjectRef,
-        Severity, WaitCondition, WaitFor,
+        Action, ActionKind, Chart, Check, CheckStatus, Diagnostic, Endpoint, Helm, HttpResult, ListQuery,
+        ObjectRef, Severity, WaitCondition, WaitFor,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
