@@ -1,6 +1,7 @@
 //! One trait for a Kubernetes cluster: the real one ([`live`]) and the one in memory ([`rehearsal`]).
 
 mod error;
+pub mod live;
 mod object;
 
 use std::collections::BTreeMap;
