@@ -5,6 +5,8 @@
 
 mod cx;
 mod dispatch;
+#[doc(hidden)]
+pub mod glue;
 mod plan;
 mod step;
 pub mod testing;
@@ -19,12 +21,12 @@ pub use {schemars, serde, serde_json};
 /// What a plugin file imports: `use meshrun_sdk::prelude::*;`.
 pub mod prelude {
     pub use meshrun_protocol::{
-        Action, ActionKind, Chart, Check, CheckStatus, Diagnostic, Endpoint, Helm, HttpResult, ListQuery, ObjectRef,
-        Severity, WaitCondition, WaitFor,
+        Action, ActionKind, Chart, Check, CheckStatus, Diagnostic, Endpoint, Helm, HttpResult, ListQuery,
+        ObjectRef, Severity, WaitCondition, WaitFor,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 
-    pub use crate::{Cx, Error, Plan, Result, Step};
+    pub use crate::{Cx, Error, Plan, Result, Step, export_plugin};
 }
