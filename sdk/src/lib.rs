@@ -5,6 +5,8 @@
 
 mod cx;
 mod dispatch;
+#[doc(hidden)]
+pub mod glue;
 mod plan;
 mod step;
 pub mod testing;
@@ -26,5 +28,5 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 
-    pub use crate::{Cx, Error, Plan, Result, Step};
+    pub use crate::{Cx, Error, Plan, Result, Step, export_plugin};
 }
