@@ -1,3 +1,6 @@
 //! From a pipeline, its plugins and a cluster to a [`model::Plan`]: what would change, object by object.
 
+pub mod diff;
 pub mod model;
+pub mod owned;
+pub mod phases;
