@@ -31,6 +31,12 @@ pub fn fields(before: &Object, after: &Object) -> Vec<FieldChange> {
     changes
 }
 
+/// Returns the fields that are asked for and differ, where no server can say what would come out.
+pub fn asked(live: &Object, desired: &Object) -> Vec<FieldChange> {
+    // What the desired state does not name stays as it is: a removal is nothing that it asks for.
+    fields(live, desired).into_iter().filter(|change| change.after.is_some()).collect()
+}
+
 fn visible(object: &Object) -> Value {
     let mut value = object.json().clone();
     if let Some(object) = value.as_object_mut() {
