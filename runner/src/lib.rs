@@ -1,1 +1,3 @@
-//! stub
+//! meshrun as a library.
+
+pub mod plugin;
