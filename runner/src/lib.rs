@@ -8,4 +8,5 @@ pub mod exit_code;
 pub mod helm;
 pub mod ids;
 pub mod plan;
+pub mod plugin;
 pub mod state;
