@@ -7,4 +7,5 @@ pub mod event;
 pub mod exit_code;
 pub mod helm;
 pub mod ids;
+pub mod lock;
 pub mod plan;
