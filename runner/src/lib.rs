@@ -7,6 +7,7 @@ pub mod event;
 pub mod exit_code;
 pub mod helm;
 pub mod ids;
+pub mod lock;
 pub mod plan;
 pub mod plugin;
 pub mod state;
