@@ -6,6 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use meshrun_protocol::{ObjectRef, WaitCondition, WaitFor};
 
 use super::{
+    action::without_unchanged,
     context::ActionContext,
     error::StepError,
     wait::{WaitSink, wait_for},
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     cluster::{ApplyOptions, ClusterError, ErrorKind, Object},
     event::Done,
-    plan::{owned::leave_to_others, phases::in_phases},
+    plan::{model::Change, owned::leave_to_others, phases::in_phases},
 };
 
 /// Requests of one action in flight at most: more only queue up in the server.
@@ -23,13 +24,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The pause grows up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Applies objects and waits until the CRDs among them are established.
+/// Applies the objects that the plan does not know to be as they should be, and waits until the CRDs among them are
+/// established.
 pub(super) async fn apply_objects(
     context: &ActionContext,
     objects: &[Object],
     manager: &str,
+    changes: &[Change],
 ) -> Result<(), StepError> {
-    for phase in in_phases(objects) {
+    for phase in in_phases(without_unchanged(context, objects, changes)) {
         let writes = phase.iter().map(|object| apply_object(context, object, manager));
         let written: Vec<Option<ObjectRef>> = stream::iter(writes).buffer_unordered(IN_FLIGHT).try_collect().await?;
         let crds: Vec<WaitFor> = written

@@ -2,12 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::OnceCell;
+
 use crate::cluster::{Cluster, Object, Result, Scope, schema::Schemas};
 
 /// The APIs of a cluster, and of the CRDs planned so far.
 pub struct KnownApis {
     cluster: Arc<dyn Cluster>,
     planned: Mutex<Planned>,
+    versions: OnceCell<Vec<String>>,
 }
 
 #[derive(Default)]
@@ -28,7 +31,7 @@ pub enum Origin {
 impl KnownApis {
     /// Starts with what the cluster serves.
     pub fn new(cluster: Arc<dyn Cluster>) -> Self {
-        Self { cluster, planned: Mutex::default() }
+        Self { cluster, planned: Mutex::default(), versions: OnceCell::new() }
     }
 
     /// Adds the CRDs among some objects.
@@ -40,6 +43,14 @@ impl KnownApis {
         let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
         planned.crds.extend(new);
         planned.schemas = Arc::new(Schemas::with_crds(planned.crds.iter()));
+    }
+
+    /// Every API that the cluster served when it was first asked.
+    ///
+    /// # Errors
+    /// When the cluster cannot be asked.
+    pub async fn versions(&self) -> Result<Vec<String>> {
+        self.versions.get_or_try_init(|| self.cluster.api_versions()).await.cloned()
     }
 
     /// The schemas of the built-in kinds and of the planned CRDs.

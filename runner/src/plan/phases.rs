@@ -44,8 +44,8 @@ impl Phase {
 }
 
 /// Splits objects into phases; inside a phase the order is kept.
-pub fn in_phases(objects: &[Object]) -> Vec<Vec<&Object>> {
-    let mut sorted: Vec<(Phase, &Object)> = objects.iter().map(|object| (Phase::of(object), object)).collect();
+pub fn in_phases<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<Vec<&'a Object>> {
+    let mut sorted: Vec<(Phase, &Object)> = objects.into_iter().map(|object| (Phase::of(object), object)).collect();
     sorted.sort_by_key(|(phase, _)| *phase);
     sorted
         .chunk_by(|one, other| one.0 == other.0)
