@@ -8,3 +8,5 @@ pub mod exit_code;
 pub mod helm;
 pub mod ids;
 pub mod plan;
+pub mod report;
+pub mod text;
