@@ -10,4 +10,6 @@ pub mod ids;
 pub mod lock;
 pub mod plan;
 pub mod plugin;
+pub mod report;
 pub mod state;
+pub mod text;
