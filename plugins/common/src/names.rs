@@ -1,6 +1,6 @@
 //! Names that Istio's charts give to the objects of a control plane, by its namespace and revision.
 
-use meshrun_sdk::prelude::ObjectRef;
+use meshrun_sdk::prelude::{Cx, ObjectRef, Result};
 
 use crate::IstioVersion;
 
@@ -68,6 +68,23 @@ impl ControlPlane {
             let name = format!("{}-{}", self.suffixed("istio-validator"), self.namespace);
             ObjectRef::cluster(ADMISSION, "ValidatingWebhookConfiguration", name)
         })
+    }
+
+    /// Validating webhooks that this istiod is responsible for: objects applied before they fail closed are not
+    /// validated. The default one counts where it leads here; where `istio-base` is still to come it is taken to lead
+    /// to the default revision.
+    ///
+    /// # Errors
+    /// When the cluster cannot be read.
+    pub fn validators(&self, version: &IstioVersion, cx: &Cx<'_>) -> Result<Vec<ObjectRef>> {
+        let default = Self::default_validator();
+        let ours = match cx.get(&default)? {
+            Some(webhook) => {
+                webhook["webhooks"][0]["clientConfig"]["service"]["name"] == self.istiod().as_str()
+            }
+            None => self.revision.is_none() && !cx.serves(version.networking_api(), "Gateway")?,
+        };
+        Ok(ours.then_some(default).into_iter().chain(self.revision_validator(version)).collect())
     }
 
     fn suffixed(&self, name: &str) -> String {

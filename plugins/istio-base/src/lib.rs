@@ -31,3 +31,5 @@ impl Step for IstioBase {
         health::check(config, cx)
     }
 }
+
+meshrun_sdk::export_plugin!(IstioBase);

@@ -42,3 +42,5 @@ impl Step for Istiod {
         health::check(config, cx)
     }
 }
+
+meshrun_sdk::export_plugin!(Istiod);

@@ -52,17 +52,13 @@ fn webhooks(config: &Config, values: &Value, cx: &Cx<'_>) -> Result<Vec<WaitFor>
     Ok(validators.chain([in_force(config.control_plane().injector(), false)]).collect())
 }
 
-/// Validating webhooks that this istiod is responsible for.
+/// Validating webhooks that this istiod is responsible for, without the one that raw values switch off.
 pub(crate) fn validators(config: &Config, values: &Value, cx: &Cx<'_>) -> Result<Vec<ObjectRef>> {
-    let plane = config.control_plane();
-    let default = ControlPlane::default_validator();
-    let ours = match cx.get(&default)? {
-        Some(webhook) => webhook["webhooks"][0]["clientConfig"]["service"]["name"] == plane.istiod().as_str(),
-        None => plane.revision.is_none(),
-    };
-    let validates = values.pointer("/global/configValidation") != Some(&json!(false));
-    let own = plane.revision_validator(&config.version).filter(|_| validates);
-    Ok(ours.then_some(default).into_iter().chain(own).collect())
+    let mut validators = config.control_plane().validators(&config.version, cx)?;
+    if values.pointer("/global/configValidation") == Some(&json!(false)) {
+        validators.retain(|validator| *validator == ControlPlane::default_validator());
+    }
+    Ok(validators)
 }
 
 #[cfg(test)]
@@ -144,6 +140,8 @@ mod tests {
         let unvalidated =
             json!({ "version": "1.30.3", "values": { "global": { "configValidation": false } } });
         assert_eq!(gate(&config(unvalidated), &empty)?, [default.clone(), injector.clone()]);
+        let without = FakeCluster::new().serving("networking.istio.io/v1beta1", "Gateway");
+        assert_eq!(gate(&config(json!({ "version": "1.19.3" })), &without)?, vec![injector.clone()]);
         let moved = FakeCluster::new().with(validator_of("istiod-1-30"));
         assert_eq!(gate(&config(json!({ "version": "1.30.3" })), &moved)?, [own, injector]);
         let canary = config(json!({ "version": "1.30.3", "revision": "1-30" }));

@@ -63,3 +63,5 @@ impl Step for Kiali {
         checks::checks(config, cx)
     }
 }
+
+meshrun_sdk::export_plugin!(Kiali);

@@ -43,3 +43,5 @@ impl Step for Security {
         checks::checks(config, cx)
     }
 }
+
+meshrun_sdk::export_plugin!(Security);

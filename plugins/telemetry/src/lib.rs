@@ -40,3 +40,5 @@ impl Step for Telemetry {
         checks::checks(config, cx)
     }
 }
+
+meshrun_sdk::export_plugin!(Telemetry);
