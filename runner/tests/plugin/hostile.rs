@@ -143,7 +143,7 @@ fn process_ends_with_its_pipe() {
         b"plan/v1\n{\"step\":\"x\",\"config\":{\"mode\":\"loop\"},\"cluster\":{\"kubernetesVersion\":\"\"}}";
     let length = u32::try_from(question.len() + 1).expect("it is short").to_le_bytes();
     let mut pipe = process.stdin.take().expect("a pipe");
-    pipe.write_all(&[&length, &[4], &question[..]].concat()).expect("it listens");
+    pipe.write_all(&[&length[..], &[4], &question[..]].concat()).expect("it listens");
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(process.try_wait().expect("its state"), None, "it loops");
     drop(pipe);
