@@ -1,8 +1,8 @@
 //! What a plugin may ask its host while it plans or checks: reading only.
 
 use meshrun_protocol::{
-    ApiQuery, ApiServed, ClusterInfo, Endpoint, ExecQuery, ExecResult, Failure, HttpQuery, HttpResult, ListQuery,
-    LogEvent, LogsQuery, ObjectRef, RandomQuery, service,
+    ApiQuery, ApiServed, ClusterInfo, Endpoint, ExecQuery, ExecResult, Failure, HttpQuery, HttpResult,
+    ListQuery, LogEvent, LogsQuery, ObjectRef, RandomQuery, service,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -96,8 +96,12 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// When there is no answer, or in a rehearsal.
     pub fn http_get(&self, endpoint: Endpoint, path: &str) -> Result<HttpResult> {
-        let query =
-            HttpQuery { endpoint, path: path.into(), headers: std::collections::BTreeMap::new(), timeout_seconds: None };
+        let query = HttpQuery {
+            endpoint,
+            path: path.into(),
+            headers: std::collections::BTreeMap::new(),
+            timeout_seconds: None,
+        };
         self.call(service::HTTP, &query)
     }
 
@@ -118,6 +122,7 @@ impl<'a> Cx<'a> {
     fn call<Q: Serialize, A: DeserializeOwned>(&self, name: &str, query: &Q) -> Result<A> {
         let request = serde_json::to_value(query).map_err(|error| Error::new(error.to_string()))?;
         let answer = self.host.call(name, request)?;
-        serde_json::from_value(answer).map_err(|error| Error::new(format!("read the answer of {name}: {error}")))
+        serde_json::from_value(answer)
+            .map_err(|error| Error::new(format!("read the answer of {name}: {error}")))
     }
 }

@@ -1,8 +1,8 @@
 //! From a JSON message to a [`Step`]'s method and back: what the ABI glue calls.
 
 use meshrun_protocol::{
-    CheckRequest, CheckResponse, Description, Failure, LintRequest, LintResponse, OutputSpec, PROTOCOL_VERSION,
-    PlanRequest, method,
+    CheckRequest, CheckResponse, Description, Failure, LintRequest, LintResponse, OutputSpec,
+    PROTOCOL_VERSION, PlanRequest, method,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -32,7 +32,10 @@ pub fn describe<S: Step>(entry: Entry) -> Description {
         config_schema: schemars::schema_for!(S::Config).to_value(),
         outputs: S::OUTPUTS
             .iter()
-            .map(|(name, description)| OutputSpec { name: (*name).into(), description: (*description).into() })
+            .map(|(name, description)| OutputSpec {
+                name: (*name).into(),
+                description: (*description).into(),
+            })
             .collect(),
         panic: if cfg!(panic = "unwind") { "unwind" } else { "abort" }.into(),
     }
@@ -72,7 +75,9 @@ fn config<S: Step>(value: Value) -> Result<S::Config, Failure> {
             use serde_path_to_error::Segment;
             match segment {
                 Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-                Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+                Segment::Map { key } => {
+                    pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+                }
                 Segment::Enum { .. } | Segment::Unknown => {}
             }
             pointer
@@ -82,7 +87,8 @@ fn config<S: Step>(value: Value) -> Result<S::Config, Failure> {
 }
 
 fn message_from<T: DeserializeOwned>(message: &str) -> Result<T, Failure> {
-    serde_json::from_str(message).map_err(|error| failure("plugin", format!("read the host's message: {error}")))
+    serde_json::from_str(message)
+        .map_err(|error| failure("plugin", format!("read the host's message: {error}")))
 }
 
 fn respond<T: Serialize>(response: &T) -> Result<Value, Failure> {

@@ -1,8 +1,8 @@
 //! Builds the answer of [`crate::Step::plan`].
 
 use meshrun_protocol::{
-    Action, ActionKind, Apply, Delete, Diagnostic, Helm, Http, ObjectRef, Output, PlanResponse, Probe, ProbeTarget,
-    Restart, Scale, Wait, WaitCondition, WaitFor,
+    Action, ActionKind, Apply, Delete, Diagnostic, Helm, Http, ObjectRef, Output, PlanResponse, Probe,
+    ProbeTarget, Restart, Scale, Wait, WaitCondition, WaitFor,
 };
 use serde_json::Value;
 

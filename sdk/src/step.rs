@@ -56,7 +56,13 @@ pub struct Error(pub(crate) Failure);
 impl Error {
     /// An error of the plugin: a lower-case fragment without a period.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(Failure { code: "plugin".into(), message: message.into(), path: None, hint: None, retryable: false })
+        Self(Failure {
+            code: "plugin".into(),
+            message: message.into(),
+            path: None,
+            hint: None,
+            retryable: false,
+        })
     }
 
     /// Adds what to do about it.

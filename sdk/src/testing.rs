@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use meshrun_protocol::{
-    ApiQuery, ApiServed, ClusterInfo, Endpoint, Failure, HttpQuery, HttpResult, ListQuery, LogEvent, ObjectRef,
-    service,
+    ApiQuery, ApiServed, ClusterInfo, Endpoint, Failure, HttpQuery, HttpResult, ListQuery, LogEvent,
+    ObjectRef, service,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -101,13 +101,20 @@ impl FakeCluster {
     }
 
     fn list(&self, query: &ListQuery) -> Vec<Value> {
-        let wanted: Vec<(&str, &str)> =
-            query.labels.iter().flat_map(|labels| labels.split(',')).filter_map(|pair| pair.split_once('=')).collect();
+        let wanted: Vec<(&str, &str)> = query
+            .labels
+            .iter()
+            .flat_map(|labels| labels.split(','))
+            .filter_map(|pair| pair.split_once('='))
+            .collect();
         self.objects
             .iter()
             .filter(|object| Self::is(object, &query.api_version, &query.kind))
             .filter(|object| {
-                query.namespace.as_ref().is_none_or(|namespace| object["metadata"]["namespace"] == namespace.as_str())
+                query
+                    .namespace
+                    .as_ref()
+                    .is_none_or(|namespace| object["metadata"]["namespace"] == namespace.as_str())
             })
             .filter(|object| wanted.iter().all(|(key, value)| object["metadata"]["labels"][key] == *value))
             .cloned()

@@ -61,7 +61,12 @@ impl Check {
         self
     }
 
-    fn new(status: CheckStatus, id: impl Into<String>, title: impl Into<String>, evidence: impl Into<String>) -> Self {
+    fn new(
+        status: CheckStatus,
+        id: impl Into<String>,
+        title: impl Into<String>,
+        evidence: impl Into<String>,
+    ) -> Self {
         Self { id: id.into(), title: title.into(), status, evidence: evidence.into(), hint: None }
     }
 }

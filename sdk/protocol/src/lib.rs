@@ -13,18 +13,20 @@ mod object;
 mod step;
 
 pub use action::{
-    Action, ActionKind, Apply, Chart, Delete, Helm, Http, Probe, ProbeTarget, Restart, Scale, Wait, WaitCondition,
-    WaitFor,
+    Action, ActionKind, Apply, Chart, Delete, Helm, Http, Probe, ProbeTarget, Restart, Scale, Wait,
+    WaitCondition, WaitFor,
 };
 pub use check::{Check, CheckStatus};
 pub use describe::{Description, OutputSpec};
 pub use diagnostic::{Diagnostic, Severity};
 pub use host::{
-    ApiQuery, ApiServed, Endpoint, ExecQuery, ExecResult, HttpQuery, HttpResult, ListQuery, LogsQuery, RandomQuery,
+    ApiQuery, ApiServed, Endpoint, ExecQuery, ExecResult, HttpQuery, HttpResult, ListQuery, LogsQuery,
+    RandomQuery,
 };
 pub use object::ObjectRef;
 pub use step::{
-    CheckRequest, CheckResponse, ClusterInfo, Failure, LintRequest, LintResponse, LogEvent, Output, PlanRequest, PlanResponse,
+    CheckRequest, CheckResponse, ClusterInfo, Failure, LintRequest, LintResponse, LogEvent, Output,
+    PlanRequest, PlanResponse,
 };
 
 /// Version of this vocabulary, as `describe` reports it; informative, never compared.

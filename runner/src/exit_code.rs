@@ -1,0 +1,52 @@
+//! Exit codes: the interface to scripts and CI. `docs/exit-codes.md` is generated from this table.
+
+/// Why meshrun ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Everything that was asked for is done.
+    Success = 0,
+    /// A step or a check failed.
+    Failed = 1,
+    /// `plan --detailed-exitcode`: there are changes.
+    Changes = 2,
+    /// The pipeline, a plugin, a chart or a value in them is wrong; nothing was changed.
+    BadInput = 3,
+    /// The cluster cannot be reached or does not let us in; nothing was changed.
+    Cluster = 4,
+    /// Another run holds the pipeline's lock; nothing was changed.
+    Locked = 5,
+    /// A deletion or replacement needs a yes that was not given; nothing was changed.
+    Refused = 6,
+    /// A tool that meshrun needs (helm) is missing or too old; nothing was changed.
+    MissingTool = 7,
+    /// The command line is wrong.
+    Usage = 64,
+    /// A defect of meshrun itself.
+    Internal = 70,
+    /// Stopped by Ctrl-C or SIGTERM after the work in hand was finished or given up; the report says what was done.
+    Interrupted = 130,
+}
+
+impl ExitCode {
+    /// All codes with their meaning, in order.
+    pub const TABLE: &'static [(ExitCode, &'static str)] = &[
+        (Self::Success, "everything that was asked for is done"),
+        (Self::Failed, "a step or a check failed"),
+        (Self::Changes, "`plan --detailed-exitcode`: there are changes"),
+        (Self::BadInput, "the pipeline, a plugin, a chart or a value in them is wrong; nothing was changed"),
+        (Self::Cluster, "the cluster cannot be reached or does not let us in; nothing was changed"),
+        (Self::Locked, "another run holds the pipeline's lock; nothing was changed"),
+        (Self::Refused, "a deletion or replacement needs a yes that was not given; nothing was changed"),
+        (Self::MissingTool, "a tool that meshrun needs (helm) is missing or too old; nothing was changed"),
+        (Self::Usage, "the command line is wrong"),
+        (Self::Internal, "a defect of meshrun itself"),
+        (Self::Interrupted, "stopped by Ctrl-C or SIGTERM; the report says what was done"),
+    ];
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code as u8)
+    }
+}

@@ -1,0 +1,3 @@
+//! Helm release records (placeholder while the rest settles).
+/// A release.
+pub struct Release;

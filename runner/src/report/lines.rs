@@ -1,0 +1,247 @@
+//! Words for what happened: the parts that the live and the plain report have in common.
+
+use std::time::Duration;
+
+use meshrun_protocol::{Check, CheckStatus, Diagnostic, Severity};
+
+use super::state::{RunState, StepState};
+use crate::{
+    event::{Done, Event, Problem, RunOutcome, StepOutcome, Tally},
+    ids::StepId,
+    text::{self, Mark, Style, Tone},
+};
+
+/// What a terminated run says when Ctrl-C arrives.
+pub(super) const STOPPING: &str =
+    "Stopping: the work in hand is finished, nothing new is started. Ctrl-C once more gives it up.";
+
+/// What is run, where: the first line of a report; `None` for another event than the first.
+pub(super) fn header(event: &Event, style: &Style) -> Option<String> {
+    let Event::RunStarted { pipeline, file, cluster, steps } = event else { return None };
+    let place = match cluster.as_str() {
+        "rehearsal" => "rehearsed without a cluster".to_owned(),
+        cluster => format!("on {cluster}"),
+    };
+    let count = text::counted(steps.len(), "step");
+    Some(
+        style.hang(&format!("{} ", style.paint(Tone::Name, pipeline)), &format!("({file}) {place}: {count}")),
+    )
+}
+
+/// A finding about the configuration, with its place and what to do.
+pub(super) fn diagnostic(
+    step: Option<&StepId>,
+    diagnostic: &Diagnostic,
+    place: Option<&str>,
+    style: &Style,
+) -> String {
+    let (tone, word) = match diagnostic.severity {
+        Severity::Error => (Tone::Bad, "error"),
+        Severity::Warning => (Tone::Warn, "warning"),
+        Severity::Hint => (Tone::Dim, "note"),
+    };
+    let of_step = step.map(|id| format!("{id}: ")).unwrap_or_default();
+    let code = diagnostic.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+    let head = format!("{}: ", style.paint(tone, word));
+    let mut text = style.hang(&head, &format!("{of_step}{}{code}", diagnostic.message));
+    match place {
+        Some(place) => add(&mut text, &format!("  at {place}")),
+        None if !diagnostic.path.is_empty() => add(&mut text, &format!("  at with:{}", diagnostic.path)),
+        None => {}
+    }
+    add_hint(&mut text, 2, diagnostic.hint.as_deref(), style);
+    text
+}
+
+/// What an object's line says: `created Deployment istio-system/istiod`.
+pub(super) fn done_word(done: Done) -> &'static str {
+    match done {
+        Done::Created => "created",
+        Done::Updated => "updated",
+        Done::Unchanged => "unchanged",
+        Done::Deleted => "deleted",
+        Done::Scaled => "scaled",
+        Done::Restarted => "restarted",
+        Done::Nudged => "nudged",
+    }
+}
+
+/// `24 created, 2 unchanged`; empty where no object was touched.
+pub(super) fn tally(tally: &Tally) -> String {
+    text::tally(&[
+        (tally.created, "created"),
+        (tally.updated, "updated"),
+        (tally.deleted, "deleted"),
+        (tally.unchanged, "unchanged"),
+    ])
+}
+
+/// What a step that ended well has done: `24 created, release istiod revision 1, 4 checks passed`.
+pub(super) fn accomplished(step: &StepState) -> String {
+    let mut parts = vec![tally(&step.tally)];
+    parts.extend(step.releases.iter().map(|(name, revision)| format!("release {name} revision {revision}")));
+    parts.push(checks(step.checks.iter()));
+    if step.attempt > 1 {
+        parts.push(format!("attempt {}", step.attempt));
+    }
+    parts.retain(|part| !part.is_empty());
+    if parts.is_empty() { "done".into() } else { parts.join(", ") }
+}
+
+/// Whether a step ended well and still should be looked at.
+pub(super) fn wants_a_look(step: &StepState) -> bool {
+    !step.tolerated.is_empty() || step.checks.iter().any(wants_a_line)
+}
+
+/// Whether a check is told even where its step has more to tell.
+pub(super) fn wants_a_line(check: &Check) -> bool {
+    matches!(check.status, CheckStatus::Warning | CheckStatus::Failed)
+}
+
+/// `4 checks passed, 1 warning`; empty where there were none.
+fn checks<'a>(checks: impl Iterator<Item = &'a Check>) -> String {
+    let [mut passed, mut warning, mut failed, mut skipped] = [0; 4];
+    for check in checks {
+        *match check.status {
+            CheckStatus::Passed => &mut passed,
+            CheckStatus::Warning => &mut warning,
+            CheckStatus::Failed => &mut failed,
+            CheckStatus::Skipped => &mut skipped,
+        } += 1;
+    }
+    let parts = [
+        (passed, format!("{} passed", text::counted(passed, "check"))),
+        (warning, text::counted(warning, "warning")),
+        (failed, format!("{} failed", text::counted(failed, "check"))),
+        (skipped, format!("{} skipped", text::counted(skipped, "check"))),
+    ];
+    let parts: Vec<_> = parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, words)| words).collect();
+    parts.join(", ")
+}
+
+/// A check with its evidence, and what to do where it is not as it should be.
+pub(super) fn check(head: &str, check: &Check, style: &Style) -> String {
+    let indent = console::measure_text_width(head);
+    match check.status {
+        CheckStatus::Passed => style.hang(head, &format!("{}: {}", check.title, check.evidence)),
+        CheckStatus::Skipped => style.hang(head, &format!("{}: not judged: {}", check.title, check.evidence)),
+        CheckStatus::Warning | CheckStatus::Failed => {
+            let mut text = style.hang(head, &check.title);
+            add(&mut text, &style.hang(&format!("{:indent$}seen: ", ""), &check.evidence));
+            add_hint(&mut text, indent, check.hint.as_deref(), style);
+            text
+        }
+    }
+}
+
+/// The mark of a check.
+pub(super) fn check_mark(status: CheckStatus) -> Mark {
+    match status {
+        CheckStatus::Passed => Mark::Good,
+        CheckStatus::Skipped => Mark::Skip,
+        CheckStatus::Warning => Mark::Warn,
+        CheckStatus::Failed => Mark::Bad,
+    }
+}
+
+/// A problem behind a head, and its hint below.
+pub(super) fn problem(head: &str, indent: usize, problem: &Problem, style: &Style) -> String {
+    let mut text = style.hang(head, &problem.message);
+    add_hint(&mut text, indent, problem.hint.as_deref(), style);
+    text
+}
+
+/// The end of a run: how it went, what was done, what to do next.
+pub(super) fn summary(
+    state: &RunState,
+    outcome: RunOutcome,
+    elapsed: Duration,
+    total: &Tally,
+    style: &Style,
+) -> String {
+    let time = text::duration(elapsed);
+    match outcome {
+        RunOutcome::Succeeded => succeeded(state, &time, total, style),
+        RunOutcome::Failed => {
+            let failed =
+                ids(state, |step| matches!(step.outcome, Some(StepOutcome::Failed { tolerated: false, .. })));
+            let word = style.paint(Tone::Bad, "Failed");
+            let mut text = match failed.is_empty() {
+                true => format!("{word} after {time}."),
+                false => format!("{word} after {time}: {failed}"),
+            };
+            add_account(&mut text, state, total, style);
+            let next = match wrote(total) {
+                true => "remove the cause and run the same command again; what is done is not done twice.",
+                false => "remove the cause and run the same command again.",
+            };
+            add(&mut text, &style.hang("  Next:     ", next));
+            text
+        }
+        RunOutcome::Interrupted => {
+            let mut text =
+                format!("{} after {time}, before everything was done.", style.paint(Tone::Warn, "Stopped"));
+            add_account(&mut text, state, total, style);
+            let next = "run the same command again; it goes on where this run stopped.";
+            add(&mut text, &style.hang("  Next:     ", next));
+            text
+        }
+    }
+}
+
+fn succeeded(state: &RunState, time: &str, total: &Tally, style: &Style) -> String {
+    let objects = match (wrote(total), total.unchanged) {
+        (true, _) => tally(total),
+        (false, 0) => String::new(),
+        (false, unchanged) => {
+            format!("nothing to change, {} as they should be", text::counted(unchanged, "object"))
+        }
+    };
+    let checked = checks(state.steps.iter().flat_map(|step| &step.checks));
+    let parts: Vec<_> = [objects, checked].into_iter().filter(|part| !part.is_empty()).collect();
+    let what = if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) };
+    let mut text = style.hang(&format!("{} ", style.paint(Tone::Good, "Done")), &format!("in {time}{what}."));
+    let tolerated =
+        ids(state, |step| matches!(step.outcome, Some(StepOutcome::Failed { tolerated: true, .. })));
+    if !tolerated.is_empty() {
+        add(&mut text, &style.hang("  Failed, but continue-on-error: ", &tolerated));
+    }
+    text
+}
+
+/// Lists which steps are done and which are not, and what was written: what one must know before going on.
+fn add_account(text: &mut String, state: &RunState, total: &Tally, style: &Style) {
+    let rows = [
+        ("Done:     ", ids(state, |step| matches!(step.outcome, Some(StepOutcome::Succeeded)))),
+        ("Stopped:  ", ids(state, |step| matches!(step.outcome, Some(StepOutcome::Cancelled)))),
+        ("Not run:  ", ids(state, |step| matches!(step.outcome, None | Some(StepOutcome::Skipped { .. })))),
+        ("Objects:  ", tally(total)),
+    ];
+    for (head, row) in rows {
+        if !row.is_empty() {
+            add(text, &style.hang(&format!("  {head}"), &row));
+        }
+    }
+}
+
+fn wrote(total: &Tally) -> bool {
+    total.created + total.updated + total.deleted > 0
+}
+
+fn ids(state: &RunState, wanted: impl Fn(&StepState) -> bool) -> String {
+    let ids: Vec<_> = state.steps.iter().filter(|step| wanted(step)).map(|step| step.id.as_str()).collect();
+    ids.join(", ")
+}
+
+/// Adds a line.
+pub(super) fn add(text: &mut String, line: &str) {
+    text.push('\n');
+    text.push_str(line);
+}
+
+fn add_hint(text: &mut String, indent: usize, hint: Option<&str>, style: &Style) {
+    if let Some(hint) = hint {
+        let head = format!("{:indent$}{} ", "", style.paint(Tone::Name, "hint:"));
+        add(text, &style.hang(&head, hint));
+    }
+}

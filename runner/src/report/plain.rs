@@ -1,0 +1,201 @@
+//! The plain report: one line for each thing that matters, for CI logs and files; nothing is ever redrawn.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use meshrun_protocol::{CheckStatus, Severity};
+
+use super::{
+    Output, ReportError, Reporter,
+    github::{self, Level},
+    lines,
+    state::RunState,
+};
+use crate::{
+    event::{ActionOutcome, Event, Problem, StepOutcome},
+    ids::StepId,
+    text::{self, Style, Tone},
+};
+
+/// Writes plain lines.
+pub(super) struct Plain {
+    output: Output,
+    style: Style,
+    github: bool,
+    state: RunState,
+    /// Waiting reasons told already: pods that take turns in failing shall not fill the log.
+    told: HashSet<(StepId, String)>,
+    /// Object lines that are folded when their step ends.
+    folded: HashMap<StepId, Vec<String>>,
+}
+
+impl Plain {
+    pub(super) fn new(output: Output, style: Style, github: bool) -> Self {
+        Self {
+            output,
+            style,
+            github,
+            state: RunState::default(),
+            told: HashSet::new(),
+            folded: HashMap::new(),
+        }
+    }
+
+    fn step(&mut self, at: Duration, step: &StepId, text: &str) {
+        let head = format!("{} {}: ", self.clock(at), self.style.paint(Tone::Name, step));
+        self.output.line(&self.style.hang(&head, text));
+    }
+
+    fn step_problem(&mut self, at: Duration, step: &StepId, what: &str, problem: &Problem) {
+        let head = format!("{} {}: {what}: ", self.clock(at), self.style.paint(Tone::Name, step));
+        self.output.line(&lines::problem(&head, 9, problem, &self.style));
+    }
+
+    fn clock(&self, at: Duration) -> String {
+        self.style.paint(Tone::Dim, format!("{:>8}", text::duration(at)))
+    }
+
+    fn annotate(
+        &mut self,
+        level: Level,
+        place: Option<&str>,
+        title: &str,
+        message: &str,
+        hint: Option<&str>,
+    ) {
+        if self.github {
+            self.output.line(&github::annotation(level, place, title, message, hint));
+        }
+    }
+
+    fn step_finished(&mut self, at: Duration, step: &StepId, outcome: &StepOutcome, elapsed: Duration) {
+        if let Some(objects) = self.folded.remove(step) {
+            let title = format!("{step}: {}", text::counted(objects.len(), "object"));
+            self.output.line(&github::group(&title, &objects));
+        }
+        let time = text::duration(elapsed);
+        match outcome {
+            StepOutcome::Succeeded => {
+                let done = lines::accomplished(self.state.step(step));
+                self.step(at, step, &format!("done in {time}: {done}"));
+            }
+            StepOutcome::Failed { error, tolerated } => {
+                let what = match tolerated {
+                    true => format!("failed after {time}, the run goes on"),
+                    false => format!("failed after {time}"),
+                };
+                self.step_problem(at, step, &what, error);
+                let level = if *tolerated { Level::Warning } else { Level::Error };
+                let title = format!("step {step} failed");
+                self.annotate(level, None, &title, &error.message, error.hint.as_deref());
+            }
+            StepOutcome::Skipped { reason } => self.step(at, step, &format!("skipped: {reason}")),
+            StepOutcome::Cancelled => self.step(at, step, &format!("stopped after {time}")),
+        }
+    }
+
+    /// Repeats what failed: the end of a log is what is read first.
+    fn repeat_failures(&mut self) {
+        for step in &self.state.steps {
+            if let Some(StepOutcome::Failed { error, tolerated: false }) = &step.outcome {
+                let head = format!("  {}: ", self.style.paint(Tone::Name, &step.id));
+                self.output.line(&lines::problem(&head, 4, error, &self.style));
+            }
+        }
+    }
+}
+
+impl Reporter for Plain {
+    fn event(&mut self, at: Duration, event: &Event) {
+        self.state.take(event);
+        match event {
+            Event::RunStarted { .. } => {
+                if let Some(header) = lines::header(event, &self.style) {
+                    self.output.line(&header);
+                }
+            }
+            Event::Diagnosed { step, diagnostic, place } => {
+                let place = place.as_deref();
+                self.output.line(&lines::diagnostic(step.as_ref(), diagnostic, place, &self.style));
+                let level = match diagnostic.severity {
+                    Severity::Error => Level::Error,
+                    Severity::Warning => Level::Warning,
+                    Severity::Hint => return,
+                };
+                let title = step.as_ref().map_or_else(|| "pipeline".into(), ToString::to_string);
+                self.annotate(level, place, &title, &diagnostic.message, diagnostic.hint.as_deref());
+            }
+            Event::StepStarted { step, attempt } => {
+                if *attempt > 1 {
+                    self.told.retain(|(told, _)| told != step);
+                    self.step(at, step, &format!("attempt {attempt}"));
+                }
+            }
+            Event::ActionStarted { step, title, .. } => self.step(at, step, title),
+            Event::Waiting { step, reason, .. } => {
+                if self.told.insert((step.clone(), reason.clone())) {
+                    self.step(at, step, &format!("waiting: {reason}"));
+                }
+            }
+            Event::ObjectDone { step, object, done, .. } => {
+                let line = format!("{} {object}", lines::done_word(*done));
+                if self.github {
+                    self.folded.entry(step.clone()).or_default().push(line);
+                } else if self.style.verbose {
+                    self.step(at, step, &line);
+                }
+            }
+            Event::ReleaseRecorded { step, release, namespace, revision } => {
+                self.step(at, step, &format!("recorded release {namespace}/{release} revision {revision}"));
+            }
+            Event::ActionFinished { step, outcome: ActionOutcome::Tolerated { error }, .. } => {
+                self.step_problem(at, step, "failed, but is optional", error);
+                self.annotate(Level::Warning, None, step.as_str(), &error.message, error.hint.as_deref());
+            }
+            // A failure is told when its step ends, with what follows from it.
+            Event::ActionFinished { .. } => {}
+            Event::Checked { step, check } => {
+                let word = match check.status {
+                    CheckStatus::Passed => "passed",
+                    CheckStatus::Skipped => "skipped",
+                    CheckStatus::Warning => "warning",
+                    CheckStatus::Failed => "failed",
+                };
+                self.step(at, step, &format!("check {word}: {}: {}", check.title, check.evidence));
+                if let Some(hint) = &check.hint {
+                    self.output.line(&self.style.hang("         hint: ", hint));
+                }
+                let level = match check.status {
+                    CheckStatus::Passed | CheckStatus::Skipped => return,
+                    CheckStatus::Warning => Level::Warning,
+                    CheckStatus::Failed => Level::Error,
+                };
+                let title = format!("{step}: {}", check.title);
+                self.annotate(level, None, &title, &check.evidence, check.hint.as_deref());
+            }
+            Event::StepRetrying { step, attempt, attempts, backoff, error } => {
+                let next = humantime::format_duration(*backoff);
+                self.step_problem(
+                    at,
+                    step,
+                    &format!("attempt {attempt} of {attempts} failed, next in {next}"),
+                    error,
+                );
+            }
+            Event::StepFinished { step, outcome, elapsed, .. } => {
+                self.step_finished(at, step, outcome, *elapsed)
+            }
+            Event::Interrupted => self.output.line(lines::STOPPING),
+            Event::RunFinished { outcome, elapsed, tally } => {
+                self.output.line(&lines::summary(&self.state, *outcome, *elapsed, tally, &self.style));
+                self.repeat_failures();
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), ReportError> {
+        self.output.finish()
+    }
+}

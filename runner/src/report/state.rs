@@ -1,0 +1,133 @@
+//! What the events have said so far: the memory that the reporters for people share.
+
+use std::time::Duration;
+
+use meshrun_protocol::Check;
+
+use crate::{
+    event::{ActionOutcome, Event, Problem, StepOutcome, Tally},
+    ids::StepId,
+};
+
+/// A run so far.
+#[derive(Debug, Default)]
+pub(super) struct RunState {
+    /// Steps in the order of the file.
+    pub(super) steps: Vec<StepState>,
+    /// Ctrl-C or SIGTERM arrived.
+    pub(super) interrupted: bool,
+}
+
+/// A step so far.
+#[derive(Debug)]
+pub(super) struct StepState {
+    pub(super) id: StepId,
+    /// 0 before it has begun.
+    pub(super) attempt: u32,
+    /// Actions that have begun and not ended, oldest first.
+    pub(super) running: Vec<Running>,
+    /// Helm releases recorded, with revision.
+    pub(super) releases: Vec<(String, u32)>,
+    pub(super) checks: Vec<Check>,
+    /// Failures of optional actions.
+    pub(super) tolerated: Vec<Problem>,
+    pub(super) outcome: Option<StepOutcome>,
+    pub(super) elapsed: Duration,
+    pub(super) tally: Tally,
+}
+
+/// An action that has begun and not ended.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) action: String,
+    pub(super) title: String,
+    /// Why it is not done yet.
+    pub(super) reason: Option<String>,
+}
+
+impl RunState {
+    /// Takes an event in.
+    pub(super) fn take(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { steps, .. } => {
+                self.steps = steps.iter().map(|step| StepState::new(&step.id)).collect();
+            }
+            Event::StepStarted { step, attempt } => self.step(step).attempt = *attempt,
+            Event::ActionStarted { step, action, title } => self.step(step).running.push(Running {
+                action: action.clone(),
+                title: title.clone(),
+                reason: None,
+            }),
+            Event::Waiting { step, action, reason } => {
+                if let Some(running) = self.step(step).running.iter_mut().find(|run| run.action == *action) {
+                    running.reason = Some(reason.clone());
+                }
+            }
+            Event::ReleaseRecorded { step, release, revision, .. } => {
+                self.step(step).releases.push((release.clone(), *revision));
+            }
+            Event::ActionFinished { step, action, outcome, .. } => {
+                self.step(step).end_action(action, outcome)
+            }
+            Event::Checked { step, check } => self.step(step).checks.push(check.clone()),
+            Event::StepRetrying { step, .. } => {
+                let step = self.step(step);
+                step.running.clear();
+                step.checks.clear();
+                step.tolerated.clear();
+            }
+            Event::StepFinished { step, outcome, elapsed, tally } => {
+                let step = self.step(step);
+                step.running.clear();
+                step.outcome = Some(outcome.clone());
+                step.elapsed = *elapsed;
+                step.tally = *tally;
+            }
+            Event::Interrupted => self.interrupted = true,
+            Event::Diagnosed { .. } | Event::ObjectDone { .. } | Event::RunFinished { .. } => {}
+        }
+    }
+
+    /// The step of an id.
+    pub(super) fn step(&mut self, id: &StepId) -> &mut StepState {
+        let index = self.steps.iter().position(|step| step.id == *id).unwrap_or_else(|| {
+            self.steps.push(StepState::new(id));
+            self.steps.len() - 1
+        });
+        &mut self.steps[index]
+    }
+
+    /// Columns of the longest id.
+    pub(super) fn id_width(&self) -> usize {
+        self.steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or_default()
+    }
+}
+
+impl StepState {
+    fn new(id: &StepId) -> Self {
+        Self {
+            id: id.clone(),
+            attempt: 0,
+            running: Vec::new(),
+            releases: Vec::new(),
+            checks: Vec::new(),
+            tolerated: Vec::new(),
+            outcome: None,
+            elapsed: Duration::ZERO,
+            tally: Tally::default(),
+        }
+    }
+
+    fn end_action(&mut self, action: &str, outcome: &ActionOutcome) {
+        let Some(index) = self.running.iter().position(|run| run.action == action) else { return };
+        self.running.remove(index);
+        if let ActionOutcome::Tolerated { error } = outcome {
+            self.tolerated.push(error.clone());
+        }
+    }
+
+    /// Whether the step had nothing to write, so that its checks are all there is to tell.
+    pub(super) fn only_checks(&self) -> bool {
+        self.tally == Tally::default() && self.releases.is_empty()
+    }
+}
