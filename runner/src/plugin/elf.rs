@@ -155,3 +155,24 @@ fn at(offset: u64) -> Result<usize, ElfError> {
 fn damaged(error: goblin::error::Error) -> ElfError {
     ElfError::Damaged(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn survives_any_headers(mut bytes in proptest::collection::vec(any::<u8>(), 64..2048), offset in 0..2048_u64) {
+            // Right in what is looked at first, so that the rest is looked at too.
+            let machine = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
+            bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+            bytes[16..20].copy_from_slice(&[3, 0, machine, 0]);
+            bytes[32..40].copy_from_slice(&offset.to_le_bytes());
+            bytes[40..48].copy_from_slice(&(offset / 2).to_le_bytes());
+            bytes[54..62].copy_from_slice(&[56, 0, 3, 0, 64, 0, 3, 0]);
+            let _ = check(&bytes);
+        }
+    }
+}

@@ -71,6 +71,14 @@ pub enum PluginError {
         /// What the plugin says.
         found: String,
     },
+    /// The plugin cannot do without services that only a newer meshrun has.
+    #[error("plugin `{plugin}` needs what this meshrun does not have: {}", missing.join(", "))]
+    TooNew {
+        /// The plugin.
+        plugin: String,
+        /// The services, such as `cluster.get/v2`.
+        missing: Vec<String>,
+    },
     /// Its process cannot be started.
     #[error("start a process for plugin `{plugin}`")]
     Start {
@@ -154,6 +162,7 @@ impl PluginError {
             Self::Misnamed { found, .. } => {
                 Some(format!("write `uses: {found}`, or give the file of the other plugin"))
             }
+            Self::TooNew { .. } => Some("upgrade meshrun, or use an older release of the plugin".into()),
             Self::Failed { failure, .. } if failure.code == "panicked" => {
                 Some("this is a defect of the plugin: report it to its author".into())
             }

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// More than any answer, less than the memory of a small CI machine.
 const LARGEST: usize = 64 * 1024 * 1024;
+/// A body of this size fits into a frame, whatever its name.
+pub(super) const LARGEST_BODY: usize = LARGEST - 4096;
 
 /// What a frame says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +94,7 @@ impl Frame {
     fn encode(&self) -> io::Result<Vec<u8>> {
         let length = 1 + self.name.len() + 1 + self.body.len();
         let prefix = u32::try_from(length).ok().filter(|_| length <= LARGEST && !self.name.contains('\n'));
-        let prefix = prefix.ok_or_else(|| invalid(format!("a message of {length} bytes is too large")))?;
+        let prefix = prefix.ok_or_else(|| invalid(format!("a message of {length} bytes")))?;
         let mut bytes = Vec::with_capacity(4 + length);
         bytes.extend(prefix.to_le_bytes());
         bytes.push(self.kind as u8);

@@ -21,7 +21,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use serde::Serialize;
 
 use super::{
-    frame::{Frame, Kind},
+    frame::{Frame, Kind, LARGEST_BODY},
     load::{Module, Services},
     services::failure,
 };
@@ -65,10 +65,17 @@ fn serve(path: &Path) -> io::Result<()> {
             Kind::Call => module.call(&Pipe(&connection), &question.name, &question.body),
             other => Err(failure("plugin", format!("{other:?} is no question"))),
         };
-        match answer {
+        match answer.and_then(fitting) {
             Ok(answer) => lock(&connection).send(Kind::Answer, "", &answer)?,
             Err(failure) => lock(&connection).send(Kind::Failed, "", &json(&failure))?,
         }
+    }
+}
+
+fn fitting(answer: String) -> Result<String, Failure> {
+    match answer.len() {
+        0..=LARGEST_BODY => Ok(answer),
+        length => Err(failure("plugin", format!("its answer is too large: {length} bytes"))),
     }
 }
 

@@ -27,7 +27,7 @@ use std::{
     sync::Arc,
 };
 
-use meshrun_protocol::Description;
+use meshrun_protocol::{Description, service};
 
 pub use digest::Digest;
 pub use elf::ElfError;
@@ -126,6 +126,11 @@ impl Loader {
         if !locate::is_path(wanted.uses) && wanted.uses != description.name {
             let (path, wanted) = (artifact.path().to_owned(), wanted.uses.to_owned());
             return Err(PluginError::Misnamed { path, wanted, found: description.name });
+        }
+        let unknown = |name: &&String| !service::ALL.contains(&name.as_str());
+        let missing: Vec<_> = description.services.iter().filter(unknown).cloned().collect();
+        if !missing.is_empty() {
+            return Err(PluginError::TooNew { plugin: description.name, missing });
         }
         // With `panic = "abort"` not even a panic can be caught.
         let isolation = if description.panic == "abort" { Isolation::Child } else { self.isolation };

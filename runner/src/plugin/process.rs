@@ -115,7 +115,7 @@ impl PluginProcess {
             Err(Interruption::Cancelled) => Err(PluginError::Cancelled { plugin: plugin(), doing }),
             Err(Interruption::TimedOut) => {
                 let (plugin, limit) = (plugin(), limits.timeout);
-                self.end().await;
+                self.kill();
                 Err(PluginError::TimedOut { plugin, doing, limit, output: self.output.tail().await })
             }
             Err(Interruption::Pipe(error)) if error.kind() == io::ErrorKind::InvalidData => {
@@ -138,10 +138,11 @@ impl PluginProcess {
         if let Some(question) = question {
             timeout(remaining, question.send(&mut self.to)).await??;
         }
+        let mut counted = Instant::now();
         loop {
-            let began = Instant::now();
             let frame = timeout(remaining, Frame::receive(&mut self.from)).await??;
-            remaining = remaining.saturating_sub(began.elapsed());
+            remaining = remaining.saturating_sub(counted.elapsed());
+            counted = Instant::now();
             match frame.kind {
                 Kind::Service => {
                     let reply = match services::answer(services, &frame.name, &frame.body).await {
@@ -150,6 +151,7 @@ impl PluginProcess {
                             Frame::new(Kind::ServiceFailed, "", serde_json::json!(failure).to_string())
                         }
                     };
+                    counted = Instant::now();
                     timeout(remaining, reply.send(&mut self.to)).await??;
                 }
                 Kind::Emit => services::emit(services, &frame.body),

@@ -7,6 +7,8 @@ use meshrun_protocol::{Failure, LogEvent};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::frame::LARGEST_BODY;
+
 /// Answers the read-only services of [`meshrun_protocol::service`].
 #[async_trait]
 pub trait HostServices: Send + Sync {
@@ -67,7 +69,14 @@ pub(super) async fn answer(
 ) -> Result<String, Failure> {
     let request = serde_json::from_str(request)
         .map_err(|error| failure("service", format!("read the request to {service}: {error}")))?;
-    services.call(service, request).await.map(|answer| answer.to_string())
+    let answer = services.call(service, request).await?.to_string();
+    if answer.len() > LARGEST_BODY {
+        return Err(failure(
+            "service",
+            format!("the answer of {service} is too large: {} bytes", answer.len()),
+        ));
+    }
+    Ok(answer)
 }
 
 /// Hands on a log line in the plugin's words; what cannot be read is a line all the same.

@@ -90,6 +90,19 @@ async fn other_abi_versions() {
 }
 
 #[tokio::test]
+async fn damaged_headers_are_survived() {
+    let whole = polite();
+    let bench = Bench::new(&[]);
+    for at in (4..1024).step_by(7) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        bench.put("broken", &bytes);
+        // Some damage does no harm and some ends the child; either is an answer.
+        let _ = bench.load("broken").await;
+    }
+}
+
+#[tokio::test]
 async fn directories_and_pipes() {
     let bench = Bench::new(&[]);
     fs_err::create_dir(bench.path("broken")).expect("a directory");

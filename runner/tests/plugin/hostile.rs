@@ -1,18 +1,31 @@
 //! Code that goes wrong while it runs.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write as _,
+    os::unix::process::ExitStatusExt as _,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use meshrun::plugin::{Limits, PluginError};
 use meshrun_protocol::LintRequest;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Bench, Recorder, request, said, text};
+use crate::support::{Bench, MESHRUN, Recorder, built, place, request, said, text};
 
 async fn check(mode: &str, expected: Result<&str, &str>) {
     let bench = Bench::new(&["hostile"]);
     let found = bench.plan(mode).await;
     assert_eq!(found.as_deref().map_err(String::as_str), expected, "{mode}");
+}
+
+fn panicked(message: &str, code: &str) -> String {
+    let place = place("hostile.rs", code);
+    format!(
+        "plugin `hostile` panicked while it answered plan/v1: {message} at {place}\n\
+         hint: this is a defect of the plugin: report it to its author"
+    )
 }
 
 #[tokio::test]
@@ -23,17 +36,13 @@ async fn well_behaved_answers_arrive() {
 
 #[tokio::test]
 async fn panic_is_an_error_with_its_place() {
-    let panicked = "plugin `hostile` panicked while it answered plan/v1: boom at examples/hostile.rs:73\n\
-                    hint: this is a defect of the plugin: report it to its author";
-    check("panic", Err(panicked)).await;
+    check("panic", Err(&panicked("boom", "panic!(\"boom\")"))).await;
     check("panic-elsewhere", Ok("its thread panicked: true")).await;
 }
 
 #[tokio::test]
 async fn payload_that_panics_is_never_dropped() {
-    let panicked = "plugin `hostile` panicked while it answered plan/v1: no message at examples/hostile.rs:74\n\
-                    hint: this is a defect of the plugin: report it to its author";
-    check("panic-twice", Err(panicked)).await;
+    check("panic-twice", Err(&panicked("no message", "panic_any"))).await;
 }
 
 #[tokio::test]
@@ -58,10 +67,13 @@ async fn stack_overflow_is_an_error() {
 
 #[tokio::test]
 async fn endless_loop_ends_at_the_time_limit() {
-    let timed_out = "plugin `hostile` did not answer plan/v1 within 3s\n\
+    let timed_out = "plugin `hostile` did not answer plan/v1 within 1s\n\
                      hint: its process was killed, nothing else is affected; run it again";
-    check("loop", Err(timed_out)).await;
-    check("flood", Err(timed_out)).await;
+    let bench = Bench::new(&["hostile"]);
+    for mode in ["loop", "flood"] {
+        let error = bench.plan_within(mode, Duration::from_secs(1)).await.expect_err("a timeout");
+        assert_eq!(error, timed_out, "{mode}");
+    }
 }
 
 #[tokio::test]
@@ -117,6 +129,27 @@ async fn processes_it_starts_end_with_it() {
     panic!("process {child} lives on");
 }
 
+/// As after `kill -9` of meshrun: nobody is left to kill the plugin.
+#[test]
+fn process_ends_with_its_pipe() {
+    let mut process = Command::new(MESHRUN)
+        .arg("__plugin-host")
+        .arg(built("hostile"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let question =
+        b"plan/v1\n{\"step\":\"x\",\"config\":{\"mode\":\"loop\"},\"cluster\":{\"kubernetesVersion\":\"\"}}";
+    let length = u32::try_from(question.len() + 1).expect("it is short").to_le_bytes();
+    let mut pipe = process.stdin.take().expect("a pipe");
+    pipe.write_all(&[&length[..], &[4], &question[..]].concat()).expect("it listens");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(process.try_wait().expect("its state"), None, "it loops");
+    drop(pipe);
+    assert_eq!(process.wait().expect("its end").signal(), Some(9));
+}
+
 #[tokio::test]
 async fn own_failure_keeps_its_hint() {
     check("fail", Err("plugin `hostile`: the mesh is not ready\nhint: wait")).await;
@@ -145,11 +178,8 @@ async fn answers_have_a_largest_size() {
     assert_eq!(said(&large.expect("ten megabytes are fine")).len(), 10_000_000);
     let larger =
         session.plan(&request(json!({ "mode": "large", "bytes": 80_000_000 })), &services, &limits).await;
-    assert_eq!(
-        text(&larger.expect_err("too large")),
-        "plugin `hostile` ended its process with exit code 1 while it answered plan/v1\n\
-         hint: this is a defect of the plugin, nothing else is affected"
-    );
+    let error = text(&larger.expect_err("too large"));
+    assert!(error.starts_with("plugin `hostile`: its answer is too large: 800000"), "{error}");
 }
 
 #[tokio::test]
@@ -181,8 +211,7 @@ async fn in_process_panics_and_loops_are_errors_too() {
     let bench = Bench::new(&["hostile"]).in_process();
     assert_eq!(bench.plan("behave").await.as_deref(), Ok("well"));
     assert_eq!(bench.plan("ask").await.as_deref(), Ok(r#"Some(Object {"kind": String("Namespace")})"#));
-    let panicked = bench.plan("panic").await.expect_err("a panic");
-    assert!(panicked.contains("boom at examples/hostile.rs:73"), "{panicked}");
-    let looping = bench.plan("loop").await.expect_err("a timeout");
-    assert!(looping.starts_with("plugin `hostile` did not answer plan/v1 within 3s"), "{looping}");
+    assert_eq!(bench.plan("panic").await, Err(panicked("boom", "panic!(\"boom\")")));
+    let looping = bench.plan_within("loop", Duration::from_secs(1)).await.expect_err("a timeout");
+    assert!(looping.starts_with("plugin `hostile` did not answer plan/v1 within 1s"), "{looping}");
 }

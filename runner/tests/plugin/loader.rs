@@ -4,9 +4,10 @@ use std::path::Path;
 
 use futures::future::try_join_all;
 use meshrun::plugin::{Limits, Wanted};
+use meshrun_protocol::{CheckRequest, ClusterInfo, Diagnostic, LintRequest};
 use serde_json::json;
 
-use crate::support::{Bench, Recorder, request, said};
+use crate::support::{Bench, Recorder, echo, place, request, said};
 
 #[tokio::test]
 async fn describes_itself() {
@@ -21,9 +22,11 @@ async fn describes_itself() {
 
 #[tokio::test]
 async fn panic_in_describe_is_an_error() {
-    let expected = "plugin `panics-in-describe` panicked while it described itself: no schema today at \
-                    examples/panics_in_describe.rs:23\n\
-                    hint: this is a defect of the plugin: report it to its author";
+    let place = place("panics_in_describe.rs", "panic!");
+    let expected = format!(
+        "plugin `panics-in-describe` panicked while it described itself: no schema today at {place}\n\
+         hint: this is a defect of the plugin: report it to its author"
+    );
     let bench = Bench::new(&["panics_in_describe"]);
     assert_eq!(bench.refusal("panics-in-describe").await, expected);
     assert_eq!(bench.in_process().refusal("panics-in-describe").await, expected);
@@ -76,6 +79,40 @@ async fn damaged_cache_is_made_again() {
     fs_err::write(&cached, "{").expect("damage");
     assert_eq!(bench.load("polite").await.expect("it loads again").name(), "polite");
     assert_ne!(fs_err::read_to_string(&cached).expect("a description"), "{");
+}
+
+#[tokio::test]
+async fn newer_needs_are_said_before_the_run() {
+    let bench = Bench::new(&["polite"]);
+    let plugin = bench.load("polite").await.expect("it loads");
+    let cached = bench.directory.path().join("cache/plugins").join(format!("{}.json", plugin.digest().hex()));
+    let mut description = plugin.description().clone();
+    description.services = vec!["cluster.get/v1".into(), "cluster.get/v2".into()];
+    fs_err::write(&cached, json!(description).to_string()).expect("a description from the future");
+    let expected = "plugin `polite` needs what this meshrun does not have: cluster.get/v2\n\
+                    hint: upgrade meshrun, or use an older release of the plugin";
+    assert_eq!(bench.refusal("polite").await, expected);
+}
+
+#[tokio::test]
+async fn example_of_the_sdk_answers_every_question() {
+    let bench = Bench::new(&[]);
+    bench.put("echo", &fs_err::read(echo()).expect("the built example"));
+    let plugin = bench.load("echo").await.expect("it loads");
+    let (mut session, limits) = (plugin.start(), Limits::default());
+
+    let lint = LintRequest { step: "echo".into(), config: json!({ "message": "" }) };
+    let lint = session.lint(&lint, &limits).await.expect("findings");
+    let expected = Diagnostic::warning("/message", "the message is empty").with_hint("say something");
+    assert_eq!(lint.diagnostics, [expected]);
+
+    let config = json!({ "message": "hello" });
+    let plan = session.plan(&request(config.clone()), &Recorder::default(), &limits).await.expect("a plan");
+    assert_eq!(plan.actions.len(), 1);
+
+    let check = CheckRequest { step: "echo".into(), config, cluster: ClusterInfo::default() };
+    let check = session.check(&check, &Recorder::default(), &limits).await.expect("a check");
+    assert_eq!(check.checks[0].evidence, "there is no ConfigMap default/echo");
 }
 
 #[tokio::test]

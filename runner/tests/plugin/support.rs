@@ -20,21 +20,32 @@ pub const MESHRUN: &str = env!("CARGO_BIN_EXE_meshrun");
 
 static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
     let target = Path::new(MESHRUN).ancestors().nth(2).expect("target/debug/meshrun").join("test-plugins");
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/plugins/Cargo.toml");
+    build(&target, "tests/fixtures/plugins", &["--examples"]);
+    build(&target, "sdk/examples/echo", &[]);
+    target.join("debug")
+});
+
+fn build(target: &Path, package: &str, arguments: &[&str]) {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(package).join("Cargo.toml");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--locked", "--examples", "--manifest-path"])
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
         .arg(manifest)
         .arg("--target-dir")
-        .arg(&target)
+        .arg(target)
+        .args(arguments)
         .status();
-    assert!(built.expect("cargo runs").success(), "the test plugins do not build");
-    target.join("debug/examples")
-});
+    assert!(built.expect("cargo runs").success(), "{package} does not build");
+}
 
 /// A built test plugin's file.
 pub fn built(example: &str) -> PathBuf {
-    BUILT.join(format!("lib{example}.so"))
+    BUILT.join(format!("examples/lib{example}.so"))
+}
+
+/// The SDK's example.
+pub fn echo() -> PathBuf {
+    BUILT.join("libmeshrun_echo.so")
 }
 
 /// A directory with plugins and a cache, gone at the end of the test.
@@ -94,10 +105,14 @@ impl Bench {
 
     /// What the hostile plugin says, or what is said of it.
     pub async fn plan(&self, mode: &str) -> Result<String, String> {
+        self.plan_within(mode, Duration::from_secs(30)).await
+    }
+
+    /// The same with a time limit of its own.
+    pub async fn plan_within(&self, mode: &str, limit: Duration) -> Result<String, String> {
         let plugin = self.load("hostile").await.expect("the plugin loads");
-        let limits = Limits::timeout(Duration::from_secs(3));
-        let answer =
-            plugin.start().plan(&request(json!({ "mode": mode })), &Recorder::default(), &limits).await;
+        let (request, limits) = (request(json!({ "mode": mode })), Limits::timeout(limit));
+        let answer = plugin.start().plan(&request, &Recorder::default(), &limits).await;
         answer.map(|plan| said(&plan)).map_err(|error| text(&error))
     }
 }
@@ -135,6 +150,7 @@ impl HostServices for Recorder {
     async fn call(&self, service: &str, request: Value) -> Result<Value, Failure> {
         match service {
             "cluster.get/v1" if request["name"] == "default" => Ok(json!({ "kind": "Namespace" })),
+            "cluster.get/v1" => Ok(Value::Null),
             _ => Err(Failure {
                 code: "service".into(),
                 message: format!("there is no {service}"),
@@ -148,4 +164,13 @@ impl HostServices for Recorder {
     fn emit(&self, event: LogEvent) {
         self.lines.lock().expect("nobody panicked").push(event.message);
     }
+}
+
+/// Where a test plugin's source says this: `examples/hostile.rs:70`.
+pub fn place(example: &str, code: &str) -> String {
+    let source =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/plugins/examples").join(example);
+    let text = fs_err::read_to_string(source).expect("a source file");
+    let line = text.lines().position(|line| line.contains(code)).expect("a line that says so");
+    format!("examples/{example}:{}", line + 1)
 }

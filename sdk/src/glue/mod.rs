@@ -4,6 +4,8 @@
 
 mod guard;
 
+use std::io::Write as _;
+
 use abi_stable::{
     library::{__call_root_module_loader, CheckTypeLayout, LibHeader, RootModuleResult},
     prefix_type::PrefixTypeTrait,
@@ -77,6 +79,8 @@ extern "C" fn call<S: Export>(
         let host = AbiHost(host);
         dispatch::call::<S>(&host, method.as_str(), message.as_str())
     });
+    // The process may end without this library's standard library knowing, and a half-written line with it.
+    let _ = std::io::stdout().flush();
     match answer {
         Ok(answer) => ROk(json(&answer)),
         Err(failure) => RErr(json(&failure)),
