@@ -2,6 +2,7 @@
 
 mod error;
 mod object;
+pub mod rehearsal;
 pub mod schema;
 
 use std::collections::BTreeMap;
