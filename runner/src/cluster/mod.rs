@@ -3,6 +3,7 @@
 mod error;
 pub mod live;
 mod object;
+pub mod rehearsal;
 pub mod schema;
 
 use std::collections::BTreeMap;

@@ -20,8 +20,15 @@ impl fmt::Display for ItemKey {
 /// Returns the key of an item in the list `field`; `None` where the list is a value as a whole.
 pub(in crate::cluster) fn item_key(field: &str, item: &Value) -> Option<ItemKey> {
     let keys: &[&'static str] = match field {
-        "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets"
-        | "webhooks" | "matchConditions" | "secrets" => &["name"],
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "env"
+        | "volumes"
+        | "imagePullSecrets"
+        | "webhooks"
+        | "matchConditions"
+        | "secrets" => &["name"],
         "volumeMounts" => &["mountPath"],
         "ports" if item.get("containerPort").is_some() => &["containerPort", "protocol"],
         "ports" => &["port", "protocol"],
@@ -42,7 +49,7 @@ pub(in crate::cluster) fn item_key(field: &str, item: &Value) -> Option<ItemKey>
 }
 
 /// Finds items that share a key: a server accepts them in an update, and refuses them in a server-side apply.
-pub(super) fn duplicates(value: &Value) -> Vec<SchemaError> {
+pub(in crate::cluster) fn duplicates(value: &Value) -> Vec<SchemaError> {
     let mut errors = Vec::new();
     walk(value, "", &Path::default(), &mut errors);
     errors

@@ -19,7 +19,7 @@ use super::{Object, Scope};
 use custom::CustomApi;
 use path::Path;
 
-pub(super) use lists::{ItemKey, item_key};
+pub(super) use lists::{ItemKey, duplicates, item_key};
 
 /// What is wrong at one place of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl Schemas {
         match builtin::find(object.api_version(), object.kind()) {
             Some(api) => {
                 let mut errors = (api.check)(&value);
-                errors.extend(lists::duplicates(&value));
+                errors.extend(duplicates(&value));
                 errors
             }
             None => vec![SchemaError::new(&Path::default(), no_match(object.api_version(), object.kind()))],
@@ -143,7 +143,8 @@ pub(super) fn no_match(api_version: &str, kind: &str) -> String {
     format!("no matches for kind \"{kind}\" in version \"{api_version}\"")
 }
 
-fn without_nulls(value: &Value) -> Value {
+/// The value without fields that are `null`, which a server takes for absent.
+pub(super) fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields
             .iter()

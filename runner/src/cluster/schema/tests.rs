@@ -64,10 +64,7 @@ fn accepts_a_sound_deployment() {
 
 #[test]
 fn finds_a_value_of_the_wrong_type() {
-    check(
-        deployment_with("/spec/replicas", json!("two")),
-        &["spec.replicas: expected integer, got \"two\""],
-    );
+    check(deployment_with("/spec/replicas", json!("two")), &["spec.replicas: expected integer, got \"two\""]);
     check(
         deployment_with("/spec/template/spec/containers/0/args", json!("discovery")),
         &["spec.template.spec.containers[0].args: expected list, got \"discovery\""],
@@ -208,15 +205,9 @@ fn accepts_what_the_extensions_of_kubernetes_allow() {
 #[test]
 fn finds_what_the_schema_of_a_crd_refuses() {
     check_widget(json!({}), &["spec.size: required field is missing"]);
-    check_widget(
-        json!({ "size": 0 }),
-        &["spec.size: 0 is less than or equal to the minimum of 0"],
-    );
+    check_widget(json!({ "size": 0 }), &["spec.size: 0 is less than or equal to the minimum of 0"]);
     check_widget(json!({ "size": 1, "port": [] }), &["spec.port: expected integer or string, got a list"]);
-    check_widget(
-        json!({ "size": 1, "mode": "ONN" }),
-        &["spec.mode: expected one of ON, OFF, got \"ONN\""],
-    );
+    check_widget(json!({ "size": 1, "mode": "ONN" }), &["spec.mode: expected one of ON, OFF, got \"ONN\""]);
     check_widget(
         json!({ "size": 1, "parts": [{ "name": "A1", "nam": "x" }] }),
         &[
