@@ -8,3 +8,4 @@ pub mod exit_code;
 pub mod helm;
 pub mod ids;
 pub mod plan;
+pub mod spec;
