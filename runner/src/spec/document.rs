@@ -28,8 +28,10 @@ pub(super) fn read(path: &Path, from: Option<&Span>) -> Found<Arc<Source>> {
                 _ => error.to_string(),
             };
             let message = format!("cannot read pipeline file `{}`: {why}", path.display());
-            Err(from
-                .map_or_else(|| Finding::unplaced(message.clone()), |span| Finding::error(span, &message)))
+            Err(Box::new(match from {
+                Some(span) => Finding::error(span, message),
+                None => Finding::unplaced(message),
+            }))
         }
     }
 }
