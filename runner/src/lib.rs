@@ -2,8 +2,12 @@
 //!
 //! The data path is spec -> plugin -> plan -> exec -> report; ARCHITECTURE.md says who may use whom.
 
+pub mod app;
+pub mod cache;
+pub mod cli;
 pub mod cluster;
 pub mod event;
+pub mod exec;
 pub mod exit_code;
 pub mod helm;
 pub mod ids;
@@ -11,5 +15,6 @@ pub mod lock;
 pub mod plan;
 pub mod plugin;
 pub mod report;
+pub mod spec;
 pub mod state;
 pub mod text;

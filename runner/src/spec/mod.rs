@@ -1,0 +1,37 @@
+//! From YAML to a [`Pipeline`]: parsing with places, includes and overrides, checks, expressions, JSON Schema.
+//!
+//! A file and [`Overrides`] go in; a [`Pipeline`] comes out, or a [`SpecError`] with everything that is wrong, each
+//! with file, line, column and a hint. Nothing here looks at a cluster or a plugin library.
+//!
+//! ```text
+//! yaml -> node -> overlay (include, --set) -> load/steps (decode) -> check -> Pipeline
+//!                                   template -> compile -> expr (CEL) <- scope (evaluate, condition)
+//! ```
+
+mod check;
+mod compile;
+mod decode;
+mod document;
+mod expr;
+mod finding;
+mod graph;
+mod load;
+mod matrix;
+mod node;
+mod overlay;
+mod path;
+mod pipeline;
+mod scope;
+mod source;
+mod steps;
+mod suggest;
+mod template;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+pub use finding::{Finding, SpecError};
+pub use load::{Overrides, combinations, load, load_str};
+pub use pipeline::{Isolation, Pipeline, PluginFile, Retry, State, Step, Target};
+pub use scope::{Evaluated, Outcome, Scope, StepResult, condition, evaluate};
+pub use source::Place;
