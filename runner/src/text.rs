@@ -45,6 +45,9 @@ pub enum Mark {
     Again,
 }
 
+/// Stands for a space at which a line is not broken.
+const NO_BREAK: char = '\u{a0}';
+
 /// A text narrower than this is not broken further: a column of single words cannot be read.
 const NARROWEST: usize = 24;
 
@@ -79,7 +82,8 @@ impl Style {
     }
 
     /// Puts a text behind a head, breaks it between words, and indents further lines to where the text began.
-    /// A word that is wider than the line stays whole, so that a URL or an image name can be copied.
+    /// A word that is too wide for that stays whole, so that a URL or an image name can be copied; it moves to the
+    /// left. Words joined by a no-break space stay together.
     pub fn hang(&self, head: &str, text: &str) -> String {
         let indent = console::measure_text_width(head);
         let room = self.width.saturating_sub(indent).max(NARROWEST);
@@ -93,14 +97,14 @@ impl Style {
             for word in line.split(' ') {
                 let width = console::measure_text_width(word);
                 if column > 0 && column + 1 + width > room {
-                    break_line(&mut out, indent);
+                    break_line(&mut out, indent.min(self.width.saturating_sub(width)));
                     column = 0;
                 }
                 if column > 0 {
                     out.push(' ');
                     column += 1;
                 }
-                out.push_str(word);
+                out.push_str(&word.replace(NO_BREAK, " "));
                 column += width;
             }
         }
@@ -149,6 +153,13 @@ pub fn counted(count: usize, noun: &str) -> String {
     }
 }
 
+/// `24 created, release istiod revision 1`: phrases as one text that is broken between them only; empty ones are
+/// left out.
+pub fn phrases(parts: impl IntoIterator<Item = String>) -> String {
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    parts.map(|part| part.replace(' ', "\u{a0}")).collect::<Vec<_>>().join(", ")
+}
+
 /// `49 created, 3 updated`: the counts that are not zero; empty where all are.
 pub fn tally(counts: &[(usize, &str)]) -> String {
     let parts: Vec<String> = counts
@@ -178,10 +189,17 @@ mod tests {
     #[test]
     fn keeps_a_long_word_whole() {
         let image = "registry.example/istio/pilot@sha256:0123456789abcdef";
+        let width = image.len() + 1;
         assert_eq!(
-            style(40).hang("  ", &format!("pull {image} failed")),
-            format!("  pull\n  {image}\n  failed")
+            style(width).hang("   ", &format!("pull {image} failed")),
+            format!("   pull\n {image}\n   failed")
         );
+    }
+
+    #[test]
+    fn keeps_phrases_together() {
+        let text = phrases(["release istiod revision 1".into(), String::new(), "1 warning".into()]);
+        assert_eq!(style(34).hang("", &text), "release istiod revision 1,\n1 warning");
     }
 
     #[test]

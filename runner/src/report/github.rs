@@ -1,4 +1,4 @@
-//! GitHub Actions: workflow commands that put findings beside the lines of the pipeline file and fold long lists.
+//! GitHub Actions: workflow commands that put findings beside lines of the pipeline file and fold long lists.
 
 /// How bad an annotation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! JUnit XML, written when the run ends: a test suite for each step, a test case for each action and each check.
+//! JUnit XML, written when the run ends: a test suite for each step, a test case for each action and check.
 
 use std::{
     fs, io,

@@ -84,8 +84,8 @@ pub(super) fn accomplished(step: &StepState) -> String {
     if step.attempt > 1 {
         parts.push(format!("attempt {}", step.attempt));
     }
-    parts.retain(|part| !part.is_empty());
-    if parts.is_empty() { "done".into() } else { parts.join(", ") }
+    let done = text::phrases(parts);
+    if done.is_empty() { "done".into() } else { done }
 }
 
 /// Whether a step ended well and still should be looked at.
@@ -115,8 +115,7 @@ fn checks<'a>(checks: impl Iterator<Item = &'a Check>) -> String {
         (failed, format!("{} failed", text::counted(failed, "check"))),
         (skipped, format!("{} skipped", text::counted(skipped, "check"))),
     ];
-    let parts: Vec<_> = parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, words)| words).collect();
-    parts.join(", ")
+    text::phrases(parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, words)| words))
 }
 
 /// A check with its evidence, and what to do where it is not as it should be.

@@ -26,6 +26,8 @@ pub(super) struct StepState {
     pub(super) attempt: u32,
     /// Actions that have begun and not ended, oldest first.
     pub(super) running: Vec<Running>,
+    /// An action has begun in this attempt.
+    pub(super) acted: bool,
     /// Helm releases recorded, with revision.
     pub(super) releases: Vec<(String, u32)>,
     pub(super) checks: Vec<Check>,
@@ -52,12 +54,16 @@ impl RunState {
             Event::RunStarted { steps, .. } => {
                 self.steps = steps.iter().map(|step| StepState::new(&step.id)).collect();
             }
-            Event::StepStarted { step, attempt } => self.step(step).attempt = *attempt,
-            Event::ActionStarted { step, action, title } => self.step(step).running.push(Running {
-                action: action.clone(),
-                title: title.clone(),
-                reason: None,
-            }),
+            Event::StepStarted { step, attempt } => {
+                let step = self.step(step);
+                step.attempt = *attempt;
+                step.acted = false;
+            }
+            Event::ActionStarted { step, action, title } => {
+                let step = self.step(step);
+                step.acted = true;
+                step.running.push(Running { action: action.clone(), title: title.clone(), reason: None });
+            }
             Event::Waiting { step, action, reason } => {
                 if let Some(running) = self.step(step).running.iter_mut().find(|run| run.action == *action) {
                     running.reason = Some(reason.clone());
@@ -109,6 +115,7 @@ impl StepState {
             id: id.clone(),
             attempt: 0,
             running: Vec::new(),
+            acted: false,
             releases: Vec::new(),
             checks: Vec::new(),
             tolerated: Vec::new(),

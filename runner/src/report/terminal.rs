@@ -1,4 +1,4 @@
-//! The live report: ended steps scroll up, running steps keep a line that says what they do and what they wait for.
+//! The live report: ended steps scroll up, running steps keep a line that says what they do and wait for.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -100,7 +100,8 @@ impl Terminal {
         let Some(bar) = self.live.get(step) else { return };
         let state = self.state.step(step);
         let Some(first) = state.running.first() else {
-            bar.set_message(self.style.paint(Tone::Dim, "checking"));
+            let doing = if state.acted { "checking" } else { "planning" };
+            bar.set_message(self.style.paint(Tone::Dim, doing));
             return;
         };
         let others = match state.running.len() {
@@ -260,6 +261,7 @@ impl Reporter for Terminal {
                 if !self.live.contains_key(step) {
                     self.begin(step);
                 }
+                self.update(step);
             }
             Event::ActionStarted { step, .. }
             | Event::Waiting { step, .. }
