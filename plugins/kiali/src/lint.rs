@@ -58,6 +58,7 @@ pub(crate) fn lint(config: &Config) -> Vec<Diagnostic> {
     findings.extend(access(config));
     findings.extend(openshift(config));
     findings.extend(config.tracing.as_ref().and_then(|tracing| self::tracing(config, tracing)));
+    findings.extend(apart(config));
     findings.extend(web_root(config));
     findings.extend(key(config));
     findings.extend(values(config));
@@ -149,6 +150,21 @@ fn tracing(config: &Config, tracing: &Tracing) -> Option<Diagnostic> {
         } else {
             "use Kiali 1.75 or newer with `tracing.provider: tempo`, or leave `tracing` out"
         })
+    })
+}
+
+/// Istio 1.30 answers its debug requests to its own namespace only (`ENABLE_DEBUG_ENDPOINT_AUTH`).
+fn apart(config: &Config) -> Option<Diagnostic> {
+    (config.istio_namespace() != config.namespace).then(|| {
+        Diagnostic::hint(
+            "/namespace",
+            "away from the control plane Kiali sees no proxy status from Istio 1.30 on",
+        )
+        .with_code("kiali/namespace")
+        .with_hint(format!(
+            "give istiod the variable DEBUG_ENDPOINT_AUTH_ALLOWED_NAMESPACES: {}",
+            config.namespace
+        ))
     })
 }
 

@@ -143,6 +143,14 @@ fn write_access_without_login_is_a_warning_and_exposed_an_error() {
 }
 
 #[test]
+fn a_namespace_of_its_own_costs_the_proxy_status() {
+    assert_eq!(
+        lint(json!({ "version": "2.29.0", "namespace": "kiali", "istio_namespace": "istio-system" })),
+        ["Hint /namespace: away from the control plane Kiali sees no proxy status from Istio 1.30 on"]
+    );
+}
+
+#[test]
 fn raw_values_are_looked_at() {
     assert_eq!(
         lint(json!({

@@ -7,8 +7,7 @@ use meshrun_sdk::prelude::{Diagnostic, Value};
 use crate::config::{Config, Exception};
 
 pub(crate) fn lint(config: &Config) -> Vec<Diagnostic> {
-    let mut findings: Vec<Diagnostic> = config.version.support("/version").into_iter().collect();
-    findings.extend(modes(config));
+    let mut findings = modes(config);
     let exceptions = config.mtls.exceptions.iter().enumerate();
     findings.extend(exceptions.filter_map(|(index, exception)| self::exception(config, index, exception)));
     findings.extend(lint_objects("/authorization/objects", &config.authorization.objects));

@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(crate) fn lint(config: &Config) -> Vec<Diagnostic> {
-    let mut findings: Vec<Diagnostic> = config.version.support("/version").into_iter().collect();
+    let mut findings = Vec::new();
     if let Some(defined) = &config.extension_providers {
         let known =
             |name: &str| providers::BUILT_IN.contains(&name) || defined.iter().any(|known| known == name);
