@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use meshrun::plugin::host;
+use meshrun::{app, plugin::host};
 
 fn main() -> ExitCode {
-    if let Some(plugin) = host::requested(std::env::args_os()) {
-        return host::child_main(&plugin);
+    match host::requested(std::env::args_os()) {
+        Some(plugin) => host::child_main(&plugin),
+        None => app::main().into(),
     }
-    ExitCode::SUCCESS
 }

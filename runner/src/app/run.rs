@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, sync::Arc, time::Instant};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -93,7 +93,7 @@ pub(super) async fn carry_out(
     let reporting = tokio::spawn(async move { report::follow(receiver, &mut reporters).await });
 
     tell_start(&events, planner.pipeline(), &planned);
-    stop_on_signal(events.clone(), rest.cancel.clone());
+    let signals = stop_on_signal(events.clone(), rest.cancel.clone());
     let executor = Executor {
         planner,
         events: events.clone(),
@@ -102,12 +102,14 @@ pub(super) async fn carry_out(
         cancel: rest.cancel,
     };
     let result = executor.run(planned).await;
+    signals.abort();
     events.send(Event::RunFinished {
         outcome: result.outcome,
         elapsed: rest.started.elapsed(),
         tally: result.tally,
     });
-    events.close();
+    // The last sender goes: the report ends.
+    drop(events);
     reporting.await.map_err(|error| AppError::internal(format!("the report failed: {error}")))??;
     Ok(match result.outcome {
         RunOutcome::Succeeded => ExitCode::Success,
@@ -175,7 +177,7 @@ fn consent(planned: &Planned, yes: bool) -> Result<bool, AppError> {
 }
 
 /// The first Ctrl-C or SIGTERM stops the run cleanly, the second ends it at once.
-fn stop_on_signal(events: Events, cancel: CancellationToken) {
+fn stop_on_signal(events: Events, cancel: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(terminate) => terminate,
@@ -197,7 +199,7 @@ fn stop_on_signal(events: Events, cancel: CancellationToken) {
             events.send(Event::Interrupted);
             cancel.cancel();
         }
-    });
+    })
 }
 
 fn stop_when_lost(lock: &Lock, cancel: &CancellationToken) {

@@ -15,17 +15,17 @@ use crate::{
 
 /// The way events take to the reporters.
 #[derive(Clone)]
-pub struct Events(UnboundedSender<(Instant, Event)>);
+pub struct Events(UnboundedSender<Event>);
 
 impl Events {
     /// Wraps the sending end.
-    pub fn new(sender: UnboundedSender<(Instant, Event)>) -> Self {
+    pub fn new(sender: UnboundedSender<Event>) -> Self {
         Self(sender)
     }
 
     /// Sends an event; after the reporters are gone there is nobody to tell.
     pub fn send(&self, event: Event) {
-        let _ = self.0.send((Instant::now(), event));
+        let _ = self.0.send(event);
     }
 }
 

@@ -1,7 +1,8 @@
 //! A Helm release: hooks, objects, what the chart no longer has, and the record.
 
+use meshrun_protocol::{Delete, ListQuery};
+
 use super::{
-    action::without_unchanged,
     apply::apply_objects,
     context::ActionContext,
     effects,
@@ -9,9 +10,9 @@ use super::{
     hooks::{Moment, run_hooks},
 };
 use crate::{
-    cluster::{ErrorKind, Object},
+    cluster::{ClusterError, ErrorKind},
     event::Event,
-    helm::release::{self, Release},
+    helm::release::{self, Release, Status, Stored},
     plan::{HELM_MANAGER, model::Change, work::ReleaseWork},
 };
 
@@ -29,7 +30,7 @@ pub(super) async fn apply_release(
         run_hooks(context, &work.rendered, Moment::before(upgrade)).await?;
     }
     apply_objects(context, &work.objects, HELM_MANAGER, changes).await?;
-    effects::delete(context, &meshrun_protocol::Delete { objects: work.obsolete.clone() }).await?;
+    effects::delete(context, &Delete { objects: work.obsolete.clone() }).await?;
     if work.record {
         record(context, work).await?;
         run_hooks(context, &work.rendered, Moment::after(upgrade)).await?;
@@ -43,18 +44,16 @@ async fn record(context: &ActionContext, work: &ReleaseWork) -> Result<(), StepE
     let description = if previous.is_some() { "Upgrade complete" } else { "Install complete" };
     let next = Release::next(previous.map(|stored| &stored.release), &work.rendered, now, description)
         .map_err(crate::plan::PlanError::from)?;
-    let secret = release::encode(&next);
-    match context.cluster.create(&secret).await {
+    match context.cluster.create(&next.encode(now)).await {
         Ok(_) => {}
         Err(error) if error.kind == ErrorKind::AlreadyExists => {
             let message = "another helm has recorded this revision meanwhile";
-            return Err(crate::cluster::ClusterError::new(error.doing, ErrorKind::Conflict, message).into());
+            return Err(ClusterError::new(error.doing, ErrorKind::Conflict, message).into());
         }
         Err(error) => return Err(error.into()),
     }
     if let Some(previous) = previous {
-        let superseded = release::supersede(&previous.secret).map_err(crate::plan::PlanError::from)?;
-        context.cluster.replace(&superseded).await?;
+        context.cluster.replace(&previous.with_status(Status::Superseded, now)).await?;
         forget_oldest(context, work).await?;
     }
     context.events.send(Event::ReleaseRecorded {
@@ -68,17 +67,15 @@ async fn record(context: &ActionContext, work: &ReleaseWork) -> Result<(), StepE
 
 /// Deletes the oldest revisions beyond those that helm would keep.
 async fn forget_oldest(context: &ActionContext, work: &ReleaseWork) -> Result<(), StepError> {
-    let query = meshrun_protocol::ListQuery {
+    let query = ListQuery {
         api_version: "v1".into(),
         kind: "Secret".into(),
         namespace: Some(work.rendered.namespace.clone()),
         labels: Some(release::selector(&work.rendered.release)),
     };
-    let mut secrets: Vec<Object> = context.cluster.list(&query).await?;
-    secrets.sort_by_key(|secret| secret.label("version").and_then(|version| version.parse::<u32>().ok()));
-    let surplus = secrets.len().saturating_sub(HISTORY);
-    for secret in &secrets[..surplus] {
-        context.cluster.delete(&secret.reference()).await?;
+    let secrets = context.cluster.list(&query).await?;
+    for secret in Stored::expired(&secrets, HISTORY) {
+        context.cluster.delete(&secret).await?;
     }
     Ok(())
 }

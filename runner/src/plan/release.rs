@@ -5,7 +5,10 @@ use meshrun_protocol::{Helm as HelmAction, ListQuery, ObjectRef};
 use super::{PlanError, Planner, work::ReleaseWork};
 use crate::{
     cluster::{Object, Scope},
-    helm::{Capabilities, release},
+    helm::{
+        Capabilities,
+        release::{self, Stored},
+    },
 };
 
 impl Planner {
@@ -16,7 +19,7 @@ impl Planner {
             namespace: Some(action.namespace.clone()),
             labels: Some(release::selector(&action.release)),
         };
-        let previous = release::latest(&self.cluster.list(&query).await?)?;
+        let previous = Stored::latest(self.cluster.list(&query).await?)?;
         let capabilities = self.capabilities().await?;
         let rendered = self.helm.render(action, &capabilities, previous.is_some()).await?;
 
@@ -25,15 +28,15 @@ impl Planner {
         for object in &rendered.objects {
             let mut object = object.clone();
             self.place(&mut object, &action.namespace).await?;
-            release::adopt_metadata(&mut object, &action.release, &action.namespace);
+            release::adopt(&mut object, &action.release, &action.namespace);
             objects.push(object);
         }
-        let record = previous.as_ref().is_none_or(|previous| !release::is_same(previous, &rendered));
+        let record = previous.as_ref().is_none_or(|previous| !previous.release.is_same(&rendered));
         let obsolete = match &previous {
             Some(previous) if record => self.obsolete(previous, &objects, &action.namespace).await?,
             _ => Vec::new(),
         };
-        Ok(ReleaseWork { rendered, objects, previous, obsolete, record })
+        Ok(ReleaseWork { chart: action.chart.clone(), rendered, objects, previous, obsolete, record })
     }
 
     /// What the server is, for the chart; its list of APIs is asked for only once per plan.
@@ -55,13 +58,13 @@ impl Planner {
     /// Objects of the previous revision that the chart no longer has and that it does not ask to keep.
     async fn obsolete(
         &self,
-        previous: &release::Stored,
+        previous: &Stored,
         objects: &[Object],
         namespace: &str,
     ) -> Result<Vec<ObjectRef>, PlanError> {
         let mut obsolete = Vec::new();
         for mut object in previous.release.objects()? {
-            if object.annotation("helm.sh/resource-policy") == Some("keep") {
+            if release::is_kept(&object) {
                 continue;
             }
             self.place(&mut object, namespace).await?;

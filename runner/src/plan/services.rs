@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use meshrun_protocol::{ApiQuery, ApiServed, Failure, ListQuery, LogEvent, ObjectRef, RandomQuery, service};
+use meshrun_protocol::{ApiQuery, ApiServed, Failure, LogEvent, RandomQuery, service};
 use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    cluster::{Cluster, Object},
+    cluster::{Cluster, ClusterError, Object},
     ids::StepId,
     plugin::HostServices,
 };
@@ -30,33 +30,27 @@ impl ReadOnly {
 #[async_trait]
 impl HostServices for ReadOnly {
     async fn call(&self, name: &str, request: Value) -> Result<Value, Failure> {
+        let cluster = &self.cluster;
         match name {
             service::GET => {
-                let object = self.cluster.get(&read::<ObjectRef>(request)?).await.map_err(|error| (&error).into());
-                Ok(object?.map_or(Value::Null, Object::into_json))
+                let object = cluster.get(&read(request)?).await.map_err(refused)?;
+                Ok(object.map_or(Value::Null, Object::into_json))
             }
             service::LIST => {
-                let objects = self.cluster.list(&read::<ListQuery>(request)?).await.map_err(|error| (&error).into());
-                let objects: Result<Vec<Object>, Failure> = objects;
-                Ok(Value::Array(objects?.into_iter().map(Object::into_json).collect()))
+                let objects = cluster.list(&read(request)?).await.map_err(refused)?;
+                Ok(Value::Array(objects.into_iter().map(Object::into_json).collect()))
             }
             service::API => {
-                let query: ApiQuery = read(request)?;
-                let scope = self.cluster.scope(&query.api_version, &query.kind).await;
-                scope.map_err(|error| (&error).into()).and_then(|scope| write(&ApiServed { served: scope.is_some() }))
+                let ApiQuery { api_version, kind } = read(request)?;
+                let scope = cluster.scope(&api_version, &kind).await.map_err(refused)?;
+                write(&ApiServed { served: scope.is_some() })
             }
-            service::LOGS => self.cluster.logs(&read(request)?).await.map_err(|error| (&error).into()).map(Value::String),
-            service::EXEC => {
-                let result = self.cluster.exec(&read(request)?).await.map_err(|error| Failure::from(&error))?;
-                write(&result)
-            }
-            service::HTTP => {
-                let result = self.cluster.http(&read(request)?).await.map_err(|error| Failure::from(&error))?;
-                write(&result)
-            }
+            service::LOGS => cluster.logs(&read(request)?).await.map_err(refused).map(Value::String),
+            service::EXEC => write(&cluster.exec(&read(request)?).await.map_err(refused)?),
+            service::HTTP => write(&cluster.http(&read(request)?).await.map_err(refused)?),
             service::RANDOM => {
-                let query: RandomQuery = read(request)?;
-                Ok(Value::String(random(query.length, self.cluster.info().rehearsal)))
+                let RandomQuery { length } = read(request)?;
+                Ok(Value::String(random(length, cluster.info().rehearsal)))
             }
             other => Err(failure("unknown-service", format!("this meshrun has no service {other}"))),
         }
@@ -79,6 +73,10 @@ fn random(length: usize, rehearsal: bool) -> String {
         return "rehearsal".chars().cycle().take(length).collect();
     }
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect()
+}
+
+fn refused(error: ClusterError) -> Failure {
+    Failure::from(&error)
 }
 
 fn read<T: DeserializeOwned>(request: Value) -> Result<T, Failure> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meshrun_protocol::{Action, ActionKind, Delete, ObjectRef, Probe, ProbeTarget, Restart, Scale, Wait, WaitCondition};
+use meshrun_protocol::{Action, ActionKind, Chart, Delete, ObjectRef, Probe, ProbeTarget, Restart, Scale, Wait, WaitCondition};
 
 use super::PlanError;
 use crate::{
@@ -49,6 +49,8 @@ pub enum WorkKind {
 /// A Helm release, ready to be applied and recorded.
 #[derive(Debug, Clone)]
 pub struct ReleaseWork {
+    /// Where the chart comes from.
+    pub chart: Chart,
     /// What helm rendered.
     pub rendered: Arc<Rendered>,
     /// CRDs of the chart's `crds/`, then the objects of the release: whole, with namespace and helm's labels.

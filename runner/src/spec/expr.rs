@@ -26,6 +26,9 @@ pub(super) const ROOTS: [&str; 4] = ["vars", "matrix", "env", "steps"];
 /// The status functions of `if:`.
 pub(super) const STATUS: [&str; 3] = ["success", "failure", "always"];
 
+/// How the message about a missing field begins.
+pub(super) const MISSING: &str = "there is no ";
+
 /// A parsed expression.
 #[derive(Debug)]
 pub(super) struct Expression {
@@ -116,7 +119,7 @@ impl Expression {
     /// A fragment that says what cannot be computed.
     pub(super) fn evaluate(
         &self,
-        roots: [(&'static str, Value); 4],
+        roots: impl IntoIterator<Item = (&'static str, Value)>,
         status: Option<[bool; 3]>,
     ) -> Result<Value, String> {
         let mut context = Context::with_env(Arc::clone(&ENGINE));
@@ -252,7 +255,7 @@ fn syntax_message(message: &str) -> String {
 
 fn words(error: &ExecutionError) -> String {
     match error {
-        ExecutionError::NoSuchKey(key) => format!("there is no `{key}`"),
+        ExecutionError::NoSuchKey(key) => format!("{MISSING}`{key}`"),
         ExecutionError::UndeclaredReference(name) => format!("there is no `{name}`"),
         ExecutionError::IndexOutOfBounds(_) => "the index is behind the end of the list".into(),
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "division by zero".into(),

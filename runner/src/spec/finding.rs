@@ -46,6 +46,17 @@ impl Finding {
         }
     }
 
+    /// The finding without its place, as events carry it.
+    pub fn to_diagnostic(&self) -> Diagnostic {
+        Diagnostic {
+            severity: self.severity,
+            code: self.code.clone(),
+            path: String::new(),
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+        }
+    }
+
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.hint = hint.into();
@@ -128,7 +139,7 @@ impl From<Finding> for SpecError {
 ///
 /// # Errors
 /// All findings, if one of them is an error.
-pub(super) fn settle(mut findings: Vec<Finding>) -> Result<Vec<Finding>, SpecError> {
+pub fn settle(mut findings: Vec<Finding>) -> Result<Vec<Finding>, SpecError> {
     findings.sort_by(|a, b| a.place.cmp(&b.place));
     findings.dedup();
     if findings.iter().any(|finding| finding.severity == Severity::Error) {

@@ -8,6 +8,7 @@
 //!                                   template -> compile -> expr (CEL) <- scope (evaluate, condition)
 //! ```
 
+mod capabilities;
 mod check;
 mod compile;
 mod decode;
@@ -18,6 +19,7 @@ mod graph;
 mod load;
 mod matrix;
 mod node;
+mod object_expr;
 mod overlay;
 mod path;
 mod pipeline;
@@ -30,8 +32,10 @@ mod template;
 mod tests;
 mod yaml;
 
-pub use finding::{Finding, SpecError};
+pub use capabilities::validate_capabilities;
+pub use finding::{Finding, SpecError, settle};
 pub use load::{Overrides, combinations, load, load_str};
+pub use object_expr::expression_holds;
 pub use pipeline::{Isolation, Pipeline, PluginFile, Retry, State, Step, Target};
 pub use scope::{Evaluated, Outcome, Scope, StepResult, condition, evaluate};
 pub use source::Place;

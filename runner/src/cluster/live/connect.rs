@@ -36,8 +36,7 @@ impl Live {
         let doing = format!("connect to {server}");
         let client = Client::try_from(config).map_err(|error| failure(&doing, error))?;
         let version = client.apiserver_version().await.map_err(|error| failure(&doing, error))?;
-        let name = context.map_or_else(|| server.clone(), |context| format!("{context} ({server})"));
-        Ok(Self { client, name, version: version.git_version, discovery: Discovery::default() })
+        Ok(Self { client, context, server, version: version.git_version, discovery: Discovery::default() })
     }
 }
 

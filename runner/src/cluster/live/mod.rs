@@ -21,9 +21,22 @@ use super::{ApplyOptions, Cluster, Object, Result, Scope, WatchEvent, WatchQuery
 /// A cluster behind an API server.
 pub struct Live {
     client: Client,
-    name: String,
+    context: Option<String>,
+    server: String,
     version: String,
     discovery: discovery::Discovery,
+}
+
+impl Live {
+    /// The kubeconfig context; `None` inside a pod.
+    pub fn context(&self) -> Option<&str> {
+        self.context.as_deref()
+    }
+
+    /// The address of the API server, without a `/` at its end.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
 }
 
 #[async_trait]
@@ -33,7 +46,10 @@ impl Cluster for Live {
     }
 
     fn name(&self) -> String {
-        self.name.clone()
+        match &self.context {
+            Some(context) => format!("{context} ({})", self.server),
+            None => self.server.clone(),
+        }
     }
 
     async fn scope(&self, api_version: &str, kind: &str) -> Result<Option<Scope>> {

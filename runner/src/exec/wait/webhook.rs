@@ -52,8 +52,7 @@ pub(super) async fn wait(
             }
             Next::Event(None) => return Err(ended(trouble, reason)),
         }
-        let configuration = newest(&seen[0]);
-        for service in configuration.map(services_of).unwrap_or_default() {
+        for service in newest(&seen[0]).map(services_of).unwrap_or_default() {
             if !services.contains(&service) {
                 let source = seen.len();
                 let watch = context.cluster.watch(endpoints_query(&service));
@@ -66,7 +65,7 @@ pub(super) async fn wait(
             let index = services.iter().position(|known| known == service);
             index.and_then(|index| seen.get(index + 1)).is_some_and(|seen| seen.objects().any(has_ready_endpoint))
         };
-        match verdict(object, configuration, fail_closed, slices) {
+        match verdict(object, newest(&seen[0]), fail_closed, slices) {
             Verdict::Done => return Ok(()),
             Verdict::Never(reason) => return Err(WaitError::Never { reason }),
             Verdict::Pending(now) => reason = now,
