@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt::Display, time::Duration};
 
+use meshrun_protocol::{Diagnostic, Severity};
+
 /// How text for people looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
@@ -111,6 +113,35 @@ impl Style {
         out
     }
 
+    /// A finding about a step's configuration (or the pipeline's): what, where, what to do.
+    pub fn diagnostic(&self, step: Option<&str>, diagnostic: &Diagnostic, place: Option<&str>) -> String {
+        let (tone, word) = match diagnostic.severity {
+            Severity::Error => (Tone::Bad, "error"),
+            Severity::Warning => (Tone::Warn, "warning"),
+            Severity::Hint => (Tone::Dim, "note"),
+        };
+        let of_step = step.map(|id| format!("{id}: ")).unwrap_or_default();
+        let code = diagnostic.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+        let head = format!("{}: ", self.paint(tone, word));
+        let mut text = self.hang(&head, &format!("{of_step}{}{code}", diagnostic.message));
+        match place {
+            Some(place) => text.push_str(&format!("\n  at {place}")),
+            None if !diagnostic.path.is_empty() => {
+                text.push_str(&format!("\n  at {}", field(&diagnostic.path)))
+            }
+            None => {}
+        }
+        text.push_str(&self.hint(2, diagnostic.hint.as_deref()));
+        text
+    }
+
+    /// A line that says what to do, to be put behind a text; empty where there is nothing to say.
+    pub fn hint(&self, indent: usize, hint: Option<&str>) -> String {
+        let Some(hint) = hint else { return String::new() };
+        let head = format!("{:indent$}{} ", "", self.paint(Tone::Name, "hint:"));
+        format!("\n{}", self.hang(&head, hint))
+    }
+
     /// Makes a text fit into one line of so many columns.
     pub fn cut(&self, text: &str, columns: usize) -> String {
         let line = clean(text).replace('\n', " ");
@@ -133,6 +164,20 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     }
     let text = console::strip_ansi_codes(text).replace('\t', " ");
     Cow::Owned(text.chars().filter(|c| !control(*c)).collect())
+}
+
+/// A JSON pointer into a step's configuration as people write it: `with.values.pilot.env`.
+pub fn field(pointer: &str) -> String {
+    let mut text = String::from("with");
+    for segment in pointer.split('/').skip(1) {
+        let segment = segment.replace("~1", "/").replace("~0", "~");
+        if segment.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-') {
+            text.push_str(&format!(".{segment}"));
+        } else {
+            text.push_str(&format!("[\"{segment}\"]"));
+        }
+    }
+    text
 }
 
 /// A duration as people say it: `0.4s`, `4m 2s`, `1h 3m`.
@@ -221,6 +266,12 @@ mod tests {
             [say(0), say(49), say(2_190), say(59_999), say(242_000), say(3_780_000)],
             ["0.0s", "0.0s", "2.1s", "59.9s", "4m 2s", "1h 3m"]
         );
+    }
+
+    #[test]
+    fn writes_pointers_as_people_do() {
+        assert_eq!(field("/values/podAnnotations/a.b~1c"), "with.values.podAnnotations[\"a.b/c\"]");
+        assert_eq!(field(""), "with");
     }
 
     #[test]

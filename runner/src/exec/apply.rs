@@ -33,7 +33,7 @@ pub(super) async fn apply_objects(
     changes: &[Change],
 ) -> Result<(), StepError> {
     for phase in in_phases(without_unchanged(context, objects, changes)) {
-        let writes = phase.iter().map(|object| apply_object(context, object, manager));
+        let writes: Vec<_> = phase.iter().map(|object| apply_object(context, object, manager)).collect();
         let written: Vec<Option<ObjectRef>> = stream::iter(writes).buffer_unordered(IN_FLIGHT).try_collect().await?;
         let crds: Vec<WaitFor> = written
             .into_iter()

@@ -16,7 +16,7 @@ use crate::cluster::{ApplyOptions, Cluster, ErrorKind, Object};
 ///
 /// # Errors
 /// When the object is invalid, its API is unknown, or the cluster cannot be read.
-pub async fn compare(
+pub(super) async fn compare(
     cluster: &Arc<dyn Cluster>,
     apis: &KnownApis,
     object: &Object,

@@ -16,7 +16,7 @@ const LIST_KEYS: [&str; 8] = ["name", "containerPort", "port", "mountPath", "typ
 const MASK: &str = "(secret)";
 
 /// Returns the fields that differ, sorted by path; values of Secrets are masked.
-pub fn fields(before: &Object, after: &Object) -> Vec<FieldChange> {
+pub(super) fn fields(before: &Object, after: &Object) -> Vec<FieldChange> {
     let secret = after.kind() == "Secret" && after.api_version() == "v1";
     let mut changes = Vec::new();
     compare("", Some(&visible(before)), Some(&visible(after)), &mut changes);
@@ -32,7 +32,7 @@ pub fn fields(before: &Object, after: &Object) -> Vec<FieldChange> {
 }
 
 /// Returns the fields that are asked for and differ, where no server can say what would come out.
-pub fn asked(live: &Object, desired: &Object) -> Vec<FieldChange> {
+pub(super) fn asked(live: &Object, desired: &Object) -> Vec<FieldChange> {
     // What the desired state does not name stays as it is: a removal is nothing that it asks for.
     fields(live, desired).into_iter().filter(|change| change.after.is_some()).collect()
 }

@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use crate::cluster::{Cluster, Object, Result, Scope, schema::Schemas};
 
 /// The APIs of a cluster, and of the CRDs planned so far.
-pub struct KnownApis {
+pub(crate) struct KnownApis {
     cluster: Arc<dyn Cluster>,
     planned: Mutex<Planned>,
     versions: OnceCell<Vec<String>>,
@@ -21,7 +21,7 @@ struct Planned {
 
 /// Where an API comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The cluster serves it now.
     Served,
     /// A CRD of an earlier step brings it.
@@ -30,12 +30,12 @@ pub enum Origin {
 
 impl KnownApis {
     /// Starts with what the cluster serves.
-    pub fn new(cluster: Arc<dyn Cluster>) -> Self {
+    pub(crate) fn new(cluster: Arc<dyn Cluster>) -> Self {
         Self { cluster, planned: Mutex::default(), versions: OnceCell::new() }
     }
 
     /// Adds the CRDs among some objects.
-    pub fn learn<'a>(&self, objects: impl Iterator<Item = &'a Object>) {
+    pub(crate) fn learn<'a>(&self, objects: impl Iterator<Item = &'a Object>) {
         let new: Vec<Object> = objects.filter(|object| object.kind() == "CustomResourceDefinition").cloned().collect();
         if new.is_empty() {
             return;
@@ -49,12 +49,12 @@ impl KnownApis {
     ///
     /// # Errors
     /// When the cluster cannot be asked.
-    pub async fn versions(&self) -> Result<Vec<String>> {
+    pub(crate) async fn versions(&self) -> Result<Vec<String>> {
         self.versions.get_or_try_init(|| self.cluster.api_versions()).await.cloned()
     }
 
     /// The schemas of the built-in kinds and of the planned CRDs.
-    pub fn schemas(&self) -> Arc<Schemas> {
+    pub(crate) fn schemas(&self) -> Arc<Schemas> {
         Arc::clone(&self.planned.lock().unwrap_or_else(PoisonError::into_inner).schemas)
     }
 
@@ -62,7 +62,7 @@ impl KnownApis {
     ///
     /// # Errors
     /// When the cluster cannot be asked.
-    pub async fn find(&self, api_version: &str, kind: &str) -> Result<Option<(Scope, Origin)>> {
+    pub(crate) async fn find(&self, api_version: &str, kind: &str) -> Result<Option<(Scope, Origin)>> {
         if let Some(scope) = self.cluster.scope(api_version, kind).await? {
             return Ok(Some((scope, Origin::Served)));
         }

@@ -12,6 +12,7 @@ pub mod model;
 pub mod owned;
 pub mod phases;
 mod release;
+pub mod render;
 mod services;
 mod step;
 pub mod work;

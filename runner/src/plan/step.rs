@@ -176,7 +176,8 @@ impl Planner {
         objects: &[Object],
         manager: &str,
     ) -> Result<(Vec<Change>, Vec<Diagnostic>), PlanError> {
-        let comparisons = objects.iter().map(|object| compare(&self.cluster, &self.apis, object, manager));
+        let comparisons: Vec<_> =
+            objects.iter().map(|object| compare(&self.cluster, &self.apis, object, manager)).collect();
         let answers: Vec<_> = stream::iter(comparisons).buffered(IN_FLIGHT).try_collect().await?;
         let (changes, findings): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
         Ok((changes, findings.into_iter().flatten().collect()))

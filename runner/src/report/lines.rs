@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use meshrun_protocol::{Check, CheckStatus, Diagnostic, Severity};
+use meshrun_protocol::{Check, CheckStatus};
 
 use super::state::{RunState, StepState};
 use crate::{
     event::{Done, Event, Problem, RunOutcome, StepOutcome, Tally},
-    ids::StepId,
     text::{self, Mark, Style, Tone},
 };
 
@@ -26,31 +25,6 @@ pub(super) fn header(event: &Event, style: &Style) -> Option<String> {
     Some(
         style.hang(&format!("{} ", style.paint(Tone::Name, pipeline)), &format!("({file}) {place}: {count}")),
     )
-}
-
-/// A finding about the configuration, with its place and what to do.
-pub(super) fn diagnostic(
-    step: Option<&StepId>,
-    diagnostic: &Diagnostic,
-    place: Option<&str>,
-    style: &Style,
-) -> String {
-    let (tone, word) = match diagnostic.severity {
-        Severity::Error => (Tone::Bad, "error"),
-        Severity::Warning => (Tone::Warn, "warning"),
-        Severity::Hint => (Tone::Dim, "note"),
-    };
-    let of_step = step.map(|id| format!("{id}: ")).unwrap_or_default();
-    let code = diagnostic.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
-    let head = format!("{}: ", style.paint(tone, word));
-    let mut text = style.hang(&head, &format!("{of_step}{}{code}", diagnostic.message));
-    match place {
-        Some(place) => add(&mut text, &format!("  at {place}")),
-        None if !diagnostic.path.is_empty() => add(&mut text, &format!("  at with:{}", diagnostic.path)),
-        None => {}
-    }
-    add_hint(&mut text, 2, diagnostic.hint.as_deref(), style);
-    text
 }
 
 /// What an object's line says: `created Deployment istio-system/istiod`.
@@ -127,7 +101,7 @@ pub(super) fn check(head: &str, check: &Check, style: &Style) -> String {
         CheckStatus::Warning | CheckStatus::Failed => {
             let mut text = style.hang(head, &check.title);
             add(&mut text, &style.hang(&format!("{:indent$}seen: ", ""), &check.evidence));
-            add_hint(&mut text, indent, check.hint.as_deref(), style);
+            text.push_str(&style.hint(indent, check.hint.as_deref()));
             text
         }
     }
@@ -146,7 +120,7 @@ pub(super) fn check_mark(status: CheckStatus) -> Mark {
 /// A problem behind a head, and its hint below.
 pub(super) fn problem(head: &str, indent: usize, problem: &Problem, style: &Style) -> String {
     let mut text = style.hang(head, &problem.message);
-    add_hint(&mut text, indent, problem.hint.as_deref(), style);
+    text.push_str(&style.hint(indent, problem.hint.as_deref()));
     text
 }
 
@@ -236,11 +210,4 @@ fn ids(state: &RunState, wanted: impl Fn(&StepState) -> bool) -> String {
 pub(super) fn add(text: &mut String, line: &str) {
     text.push('\n');
     text.push_str(line);
-}
-
-fn add_hint(text: &mut String, indent: usize, hint: Option<&str>, style: &Style) {
-    if let Some(hint) = hint {
-        let head = format!("{:indent$}{} ", "", style.paint(Tone::Name, "hint:"));
-        add(text, &style.hang(&head, hint));
-    }
 }

@@ -213,10 +213,7 @@ pub fn print_error(problem: &Problem, style: &Style) {
 /// An error as [`print_error`] prints it.
 pub fn error_text(problem: &Problem, style: &Style) -> String {
     let mut text = style.hang(&style.paint(Tone::Bad, "error: "), &problem.message);
-    if let Some(hint) = &problem.hint {
-        text.push('\n');
-        text.push_str(&style.hang(&style.paint(Tone::Name, "hint: "), hint));
-    }
+    text.push_str(&style.hint(0, problem.hint.as_deref()));
     text
 }
 

@@ -118,14 +118,15 @@ impl Reporter for Plain {
             }
             Event::Diagnosed { step, diagnostic, place } => {
                 let place = place.as_deref();
-                self.output.line(&lines::diagnostic(step.as_ref(), diagnostic, place, &self.style));
+                let name = step.as_ref().map(StepId::as_str);
+                self.output.line(&self.style.diagnostic(name, diagnostic, place));
                 let level = match diagnostic.severity {
                     Severity::Error => Level::Error,
                     Severity::Warning => Level::Warning,
                     Severity::Hint => return,
                 };
-                let title = step.as_ref().map_or_else(|| "pipeline".into(), ToString::to_string);
-                self.annotate(level, place, &title, &diagnostic.message, diagnostic.hint.as_deref());
+                let title = name.unwrap_or("pipeline");
+                self.annotate(level, place, title, &diagnostic.message, diagnostic.hint.as_deref());
             }
             Event::StepStarted { step, attempt } => {
                 if *attempt > 1 {

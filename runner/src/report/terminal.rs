@@ -252,7 +252,8 @@ impl Reporter for Terminal {
                 self.footer = Some(footer);
             }
             Event::Diagnosed { step, diagnostic, place } => {
-                let text = lines::diagnostic(step.as_ref(), diagnostic, place.as_deref(), &self.style);
+                let name = step.as_ref().map(StepId::as_str);
+                let text = self.style.diagnostic(name, diagnostic, place.as_deref());
                 self.print(&text);
                 self.after_findings = true;
             }

@@ -39,3 +39,10 @@ pub use object_expr::expression_holds;
 pub use pipeline::{Isolation, Pipeline, PluginFile, Retry, State, Step, Target};
 pub use scope::{Evaluated, Outcome, Scope, StepResult, condition, evaluate};
 pub use source::Place;
+
+/// stub
+pub fn describe_schema(_: &serde_json::Value) -> String { String::new() }
+/// stub
+pub fn schema(_: &[(&str, &serde_json::Value, &str)]) -> serde_json::Value { serde_json::Value::Null }
+/// stub
+pub fn validate_with(_: &Step, _: &serde_json::Value) -> Vec<Finding> { Vec::new() }

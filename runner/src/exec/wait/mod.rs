@@ -18,7 +18,7 @@ use crate::cluster::{Cluster, ClusterError};
 use board::{Board, Slot};
 
 /// Takes what a wait has to tell.
-pub trait WaitSink: Send + Sync {
+pub(crate) trait WaitSink: Send + Sync {
     /// The reason why it is not done yet changed.
     fn waiting(&self, reason: &str);
     /// A ReplicaSet in back-off was made to try again.
@@ -61,7 +61,7 @@ struct Context<'a> {
 ///
 /// # Errors
 /// [`WaitError`]: time is up, a condition can never hold, the cluster cannot be read, the run was stopped.
-pub async fn wait_for(
+pub(crate) async fn wait_for(
     cluster: &Arc<dyn Cluster>,
     conditions: &[WaitFor],
     sink: &dyn WaitSink,
