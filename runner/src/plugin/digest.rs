@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// A SHA-256 digest; reads and prints as `sha256:` and 64 hexadecimal digits.
+/// A SHA-256 digest; prints as `sha256:` and 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
@@ -31,11 +31,12 @@ impl fmt::Display for Digest {
 impl FromStr for Digest {
     type Err = InvalidDigest;
 
+    /// The prefix may be left out, as `sha256sum` does.
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let hex = text
-            .strip_prefix("sha256:")
-            .filter(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-            .ok_or(InvalidDigest)?;
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(InvalidDigest);
+        }
         let mut bytes = [0; 32];
         for (index, byte) in bytes.iter_mut().enumerate() {
             *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).map_err(|_| InvalidDigest)?;
@@ -60,7 +61,7 @@ impl From<Digest> for String {
 
 /// A text that is no digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a digest: expected `sha256:` and 64 hexadecimal digits")]
+#[error("not a digest: expected 64 hexadecimal digits, `sha256:` before them or not")]
 pub struct InvalidDigest;
 
 #[cfg(test)]
@@ -72,7 +73,8 @@ mod tests {
         let digest = Digest::of(b"");
         let text = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(digest.to_string(), text);
-        assert_eq!(text.parse(), Ok(digest));
+        assert_eq!(text.parse(), Ok(digest.clone()));
+        assert_eq!(digest.hex().parse(), Ok(digest));
     }
 
     #[test]

@@ -156,7 +156,9 @@ impl PluginError {
                 Some(format!("{advice} (searched {})", searched.join(", ")))
             }
             Self::Untrusted { path, problem } => problem.hint(path),
-            Self::Changed { .. } => Some("if you meant to change it, pin it anew with `meshrun lock`".into()),
+            Self::Changed { .. } => {
+                Some("if you meant to change it, pin it anew with `meshrun vendor`".into())
+            }
             Self::Elf { source, .. } => Some(source.hint().into()),
             Self::Load { source, .. } => source.hint(),
             Self::Misnamed { found, .. } => {

@@ -139,7 +139,7 @@ async fn files_that_are_not_the_pinned_ones() {
     assert_eq!(*load(&right).await.expect("the pinned file").digest(), right);
     let expected = format!(
         "plugin file `{}` has changed: it is {right}, pinned is {wrong}\n\
-         hint: if you meant to change it, pin it anew with `meshrun lock`",
+         hint: if you meant to change it, pin it anew with `meshrun vendor`",
         bench.path("polite").display()
     );
     assert_eq!(text(&load(&wrong).await.expect_err("another file")), expected);

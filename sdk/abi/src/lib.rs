@@ -58,3 +58,43 @@ pub trait Host: Send + Sync {
 
 /// An owned [`Host`], borrowed things of the caller in it.
 pub type HostBox<'a> = Host_TO<'a, RBox<()>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi_stable::{erased_types::TD_Opaque, prefix_type::PrefixTypeTrait, std_types::ROk};
+
+    struct Echo;
+
+    // Were a member added or changed, this would not compile; and no plugin that was ever built would load.
+    impl Host for Echo {
+        fn call(&self, service: RStr<'_>, json: RStr<'_>) -> RResult<RString, RString> {
+            ROk(format!("{service} {json}").into())
+        }
+
+        fn emit(&self, _: RStr<'_>) {}
+
+        fn cancelled(&self) -> bool {
+            false
+        }
+    }
+
+    extern "C" fn describe() -> RString {
+        "{}".into()
+    }
+
+    extern "C" fn call<'a>(host: HostBox<'a>, method: RStr<'a>, json: RStr<'a>) -> RResult<RString, RString> {
+        host.call(method, json)
+    }
+
+    #[test]
+    fn contract_is_frozen() {
+        assert_eq!(PluginModule_Ref::VERSION_STRINGS.to_string(), "1.0.0");
+        assert_eq!(size_of::<PluginModule>(), 2 * size_of::<usize>());
+
+        let module = PluginModule { describe, call }.leak_into_prefix();
+        let host = HostBox::from_value(Echo, TD_Opaque);
+        assert_eq!(module.describe()(), "{}");
+        assert_eq!(module.call()(host, "plan/v1".into(), "{}".into()), ROk("plan/v1 {}".into()));
+    }
+}
