@@ -74,10 +74,19 @@ impl CustomApi {
         let mut errors = builtin::check_metadata(&object["metadata"]);
         unknown_fields(schema, object, &Path::default(), &mut errors);
         // A pattern that only Go's regular expressions know spoils the schema; a server still accepts it.
-        if let Some(validator) = self.validator.get_or_init(|| compile(schema)) {
+        if let Some(validator) = self.validator(schema) {
             errors.extend(validator.iter_errors(object).map(|error| in_our_words(&error)));
         }
         errors
+    }
+
+    fn validator(&self, schema: &Value) -> Option<&Validator> {
+        self.validator.get_or_init(|| compile(schema)).as_ref()
+    }
+
+    #[cfg(test)]
+    pub(super) fn compiles(&self) -> bool {
+        self.crd.at(&self.schema).is_some_and(|schema| self.validator(schema).is_some())
     }
 }
 

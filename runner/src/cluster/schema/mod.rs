@@ -8,6 +8,7 @@ mod builtin;
 mod custom;
 mod lists;
 mod path;
+mod quantity;
 #[cfg(test)]
 mod tests;
 
@@ -114,7 +115,7 @@ impl Schemas {
         self.api(api_version, kind).map(|api| api.scope)
     }
 
-    /// Returns everything that is wrong with an object, in the order of its fields; nothing where it is right.
+    /// Returns everything that is wrong with an object; nothing where it is right.
     ///
     /// An object of an unknown kind is wrong as a whole; ask [`Schemas::scope`] first where that may be.
     /// Fields that are `null` count as absent, as they do for a server.

@@ -1,6 +1,6 @@
 //! What is found in objects of built-in and custom kinds, with small CRDs here and the real ones where they are.
 
-use std::{env, io::Read, path::PathBuf, time::Instant};
+use std::{env, io::Read, path::PathBuf};
 
 use serde_json::{Value, json};
 
@@ -73,6 +73,14 @@ fn finds_a_value_of_the_wrong_type() {
     check(
         deployment_with("/spec/template/spec/containers/0/resources/requests/cpu", json!(true)),
         &["spec.template.spec.containers[0].resources.requests.cpu: expected quantity, got true"],
+    );
+}
+
+#[test]
+fn finds_what_is_no_quantity() {
+    check(
+        deployment_with("/spec/template/spec/containers/0/resources/requests/memory", json!("128MB")),
+        &["spec.template.spec.containers[0].resources.requests.memory: expected quantity, got \"128MB\""],
     );
 }
 
@@ -238,13 +246,16 @@ fn finds_a_wrong_annotation_of_a_custom_object() {
     );
 }
 
-/// The objects of a YAML file inside a chart archive; `None` where the charts are not at hand.
-fn from_chart(chart: &str, file: &str) -> Option<Vec<Object>> {
-    let charts = env::var_os("MESHRUN_CHARTS").map_or_else(
+fn charts() -> PathBuf {
+    env::var_os("MESHRUN_CHARTS").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/charts")),
         PathBuf::from,
-    );
-    let archive = fs_err::File::open(charts.join(chart)).ok()?;
+    )
+}
+
+/// The objects of a YAML file inside a chart archive; `None` where the charts are not at hand.
+fn from_chart(chart: &str, file: &str) -> Option<Vec<Object>> {
+    let archive = fs_err::File::open(charts().join(chart)).ok()?;
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(archive));
     for entry in archive.entries().expect("an archive") {
         let mut entry = entry.expect("an entry");
@@ -326,22 +337,14 @@ fn judges_istio_objects_by_the_real_crds() {
     ];
     for (chart, file, versions) in charts {
         let Some(crds) = from_chart(chart, file) else { return };
-        let started = Instant::now();
         for crd in &crds {
             check_in(&Schemas::default(), crd.json().clone(), &[]);
         }
-        let crds_checked = started.elapsed();
         let schemas = Schemas::with_crds(crds.iter());
         let objects = istio(versions);
         for object in &objects {
             check_in(&schemas, object.clone(), &[]);
         }
-        let first = started.elapsed();
-        for object in &objects {
-            check_in(&schemas, object.clone(), &[]);
-        }
-        eprintln!("{chart}: CRDs {crds_checked:?} first {first:?} again {:?}", started.elapsed());
-
         let mut gateway = objects[0].clone();
         gateway["spec"]["selectr"] = json!({});
         check_in(&schemas, gateway, &["spec.selectr: unknown field, did you mean \"selector\"?"]);
@@ -352,5 +355,56 @@ fn judges_istio_objects_by_the_real_crds() {
             policy,
             &["spec.mtls.mode: expected one of UNSET, DISABLE, PERMISSIVE, STRICT, got \"STRCT\""],
         );
+    }
+}
+
+#[test]
+fn judges_service_monitors_by_the_real_crd() {
+    let crds = charts().join("../crds");
+    let Ok(text) = fs_err::read_to_string(crds.join("monitoring.coreos.com_servicemonitors.yaml")) else {
+        return;
+    };
+    let crd = from_yaml(text.trim_start_matches("---\n")).remove(0);
+    let schemas = Schemas::with_crds([&crd].into_iter());
+    let monitor = |endpoint: Value| {
+        json!({
+            "apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor",
+            "metadata": { "name": "istio-gateway", "labels": { "app": "istio-gateway" } },
+            "spec": { "selector": { "matchLabels": { "istio": "gateway" } }, "endpoints": [endpoint] },
+        })
+    };
+    check_in(&schemas, monitor(json!({ "port": "status-port", "path": "/stats/prometheus" })), &[]);
+    check_in(
+        &schemas,
+        monitor(json!({ "port": 15020, "interval": "often" })),
+        &[
+            "spec.endpoints[0].port: expected string, got 15020",
+            "spec.endpoints[0].interval: \"often\" does not match \
+             ^(0|(([0-9]+)y)?(([0-9]+)w)?(([0-9]+)d)?(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?(([0-9]+)ms)?)$",
+        ],
+    );
+}
+
+#[test]
+fn every_real_crd_compiles() {
+    let Ok(entries) = fs_err::read_dir(charts().join("../crds")) else { return };
+    let nested = fs_err::read_dir(charts().join("../crds/gateway-api")).into_iter().flatten();
+    let mut crds: Vec<Object> = ["base-1.19.3.tgz", "base-1.30.3.tgz"]
+        .into_iter()
+        .zip(["crds/crd-all.gen.yaml", "files/crd-all.gen.yaml"])
+        .filter_map(|(chart, file)| from_chart(chart, file))
+        .flatten()
+        .collect();
+    for entry in entries.chain(nested) {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            crds.extend(from_yaml(fs_err::read_to_string(path).expect("text").trim_start_matches("---\n")));
+        }
+    }
+    for crd in &crds {
+        check_in(&Schemas::default(), crd.json().clone(), &[]);
+        for api in super::custom::apis(crd) {
+            assert!(api.compiles(), "{crd}");
+        }
     }
 }
