@@ -12,7 +12,7 @@ use jsonschema::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Api, SchemaError, builtin, expected, path::Path, shortened, unknown_field};
+use super::{Api, SchemaError, builtin, expected, nearest, path::Path, shortened, unknown_field};
 use crate::cluster::{Object, Scope};
 
 /// One served version of a custom kind.
@@ -153,7 +153,7 @@ fn unknown_fields(schema: &Value, value: &Value, path: &Path, errors: &mut Vec<S
                     (None, _) if says("x-kubernetes-preserve-unknown-fields") => {}
                     (None, _) => {
                         let known = properties.into_iter().flat_map(|known| known.keys().map(String::as_str));
-                        errors.push(SchemaError::new(&path, unknown_field(name, known)));
+                        errors.push(SchemaError::new(&path, unknown_field(nearest(name, known))));
                     }
                 }
             }

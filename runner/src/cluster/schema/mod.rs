@@ -175,14 +175,18 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// `unknown field`, with the known one that may have been meant.
-fn unknown_field<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let nearest = known
+/// The known name that may have been meant by an unknown one.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .filter(|(distance, known)| *distance <= 2 && *distance < known.len())
-        .min();
-    match nearest {
-        Some((_, known)) => format!("unknown field, did you mean \"{known}\"?"),
+        .min()
+        .map(|(_, known)| known)
+}
+
+fn unknown_field(meant: Option<&str>) -> String {
+    match meant {
+        Some(meant) => format!("unknown field, did you mean \"{meant}\"?"),
         None => "unknown field".into(),
     }
 }
