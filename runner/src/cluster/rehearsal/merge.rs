@@ -50,6 +50,13 @@ pub(super) fn apply(
     Ok((object, applied))
 }
 
+/// Takes from every manager what an update has changed since: it is the updater's now.
+pub(super) fn updated(applied: &mut Applied, object: &Value, keyed: bool) {
+    for owned in applied.values_mut() {
+        Lists { keyed }.hand_over(owned, object, "", "", &mut Vec::new());
+    }
+}
+
 /// JSON merge patch (RFC 7396).
 pub(super) fn patch(target: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {

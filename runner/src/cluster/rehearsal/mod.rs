@@ -31,7 +31,6 @@ use super::{
 };
 use controllers::Simulation;
 use requests::{Refusal, State};
-use store::Store;
 
 /// What a rehearsal cannot know, for its report.
 pub const LIMITS: [&str; 5] = [
@@ -184,12 +183,7 @@ impl Builder {
     /// Where an object of [`Builder::with`] is one that a server would refuse.
     #[must_use]
     pub fn build(self) -> Rehearsal {
-        let mut state = State {
-            store: Store::new(),
-            simulation: self.simulation,
-            faults: Vec::new(),
-            writes: Vec::new(),
-        };
+        let mut state = State::new(self.simulation);
         let before = ApplyOptions { manager: "before".into(), force: true, dry_run: false };
         let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map(|name| {
             Object::new(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))

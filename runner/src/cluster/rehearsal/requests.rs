@@ -3,6 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use meshrun_protocol::{ListQuery, ObjectRef};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     Fault, Verb, Write,
@@ -26,12 +27,35 @@ pub(super) struct State {
     pub(super) simulation: Simulation,
     pub(super) faults: Vec<Fault>,
     pub(super) writes: Vec<Write>,
+    settled: Option<Settled>,
+}
+
+/// Up to which revision the controllers have worked, and when time alone gives them more to do.
+#[derive(Debug)]
+struct Settled {
+    revision: u64,
+    due: Option<Instant>,
 }
 
 impl State {
-    /// Lets time pass: what has become ready since the last request is ready now.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn new(simulation: Simulation) -> Self {
+        Self { store: Store::new(), simulation, faults: Vec::new(), writes: Vec::new(), settled: None }
+    }
+
+    /// Lets the controllers work and time pass: what has become ready since the last request is ready now.
+    /// Returns when there will be more to do.
+    pub(super) fn settle(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let idle = |settled: &&Settled| {
+            settled.revision == self.store.revision() && settled.due.is_none_or(|due| due > now)
+        };
+        if let Some(settled) = self.settled.as_ref().filter(idle) {
+            return settled.due;
+        }
         controllers::settle(&mut self.store, &self.simulation);
+        let due = self.simulation.next_due(&self.store);
+        self.settled = Some(Settled { revision: self.store.revision(), due });
+        due
     }
 
     /// Says under which key an object is kept; cluster-scoped ones have no namespace, whatever was asked.

@@ -7,7 +7,7 @@ use meshrun_protocol::ObjectRef;
 use serde_json::{Map, Value, json};
 use tokio::{sync::broadcast, time::Instant};
 
-use super::merge::Applied;
+use super::merge::{self, Applied};
 use crate::cluster::{Object, schema::Schemas};
 
 /// Names an object whatever version of its API it is seen through. Sorts by kind, namespace, name.
@@ -61,7 +61,7 @@ pub(super) struct Store {
 }
 
 /// Changes that a slow watch may lag behind before it has to list again.
-const BACKLOG: usize = 4096;
+const BACKLOG: usize = 256;
 
 impl Store {
     pub(super) fn new() -> Self {
@@ -156,13 +156,15 @@ impl Store {
         let before = self.objects.remove(&key);
         self.revision += 1;
         self.created += u64::from(before.is_none());
-        let (since, applied, before) = match before {
-            Some(stored) if specification(&stored.object) == specification(&object) => {
-                (stored.since, stored.applied, Some(stored.object))
+        let (since, mut applied, before) = match before {
+            Some(Stored { object: before, applied, since }) => {
+                let same = specification(&before) == specification(&object);
+                (if same { since } else { Instant::now() }, applied, Some(before))
             }
-            Some(stored) => (Instant::now(), stored.applied, Some(stored.object)),
             None => (Instant::now(), Applied::new(), None),
         };
+        let custom = self.schemas.api(object.api_version(), object.kind()).is_some_and(|api| api.custom);
+        merge::updated(&mut applied, object.json(), !custom);
         self.objects.insert(key, Stored { object: object.clone(), applied, since });
         self.tell(before, Some(object.clone()));
         object

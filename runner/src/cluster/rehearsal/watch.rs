@@ -67,7 +67,7 @@ impl Watch {
             {
                 return Some(first);
             }
-            let due = self.let_time_pass();
+            let due = lock(&self.state).settle();
             tokio::select! {
                 change = self.changes.recv() => match change {
                     Ok(change) => {
@@ -83,13 +83,6 @@ impl Watch {
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
         }
-    }
-
-    /// Brings the cluster to the present, and says when there will be more to do.
-    fn let_time_pass(&self) -> Option<Instant> {
-        let mut state = lock(&self.state);
-        state.settle();
-        state.simulation.next_due(&state.store)
     }
 
     /// Lists under one lock with the subscription, so that no change is seen twice or never.

@@ -20,7 +20,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use super::{Api, SchemaError, expected, path::Path, unknown_field};
+use super::{Api, SchemaError, expected, nearest, path::Path, quantity, unknown_field};
 use crate::cluster::Scope;
 
 /// A built-in API.
@@ -146,6 +146,7 @@ fn compare<T: DeserializeOwned + Serialize>(value: &Value, at: &Path) -> Vec<Sch
     if let Ok(encoded) = serde_json::to_value(&decoded) {
         differences(value, &encoded, at, &mut errors);
     }
+    quantity::wrong(value, at, &mut errors);
     errors
 }
 
@@ -203,9 +204,9 @@ fn differences(given: &Value, encoded: &Value, path: &Path, errors: &mut Vec<Sch
                 match encoded.get(name) {
                     Some(encoded) => differences(value, encoded, &path.field(name), errors),
                     None => {
-                        let message = unknown_field(name, missing.iter().copied());
-                        meant.extend(missing.iter().filter(|name| message.contains(&format!("\"{name}\""))));
-                        errors.push(SchemaError::new(&path.field(name), message));
+                        let nearest = nearest(name, missing.iter().copied());
+                        meant.extend(nearest);
+                        errors.push(SchemaError::new(&path.field(name), unknown_field(nearest)));
                     }
                 }
             }

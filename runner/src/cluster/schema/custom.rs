@@ -12,7 +12,7 @@ use jsonschema::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Api, SchemaError, builtin, expected, path::Path, shortened, unknown_field};
+use super::{Api, SchemaError, builtin, expected, nearest, path::Path, shortened, unknown_field};
 use crate::cluster::{Object, Scope};
 
 /// One served version of a custom kind.
@@ -74,10 +74,19 @@ impl CustomApi {
         let mut errors = builtin::check_metadata(&object["metadata"]);
         unknown_fields(schema, object, &Path::default(), &mut errors);
         // A pattern that only Go's regular expressions know spoils the schema; a server still accepts it.
-        if let Some(validator) = self.validator.get_or_init(|| compile(schema)) {
+        if let Some(validator) = self.validator(schema) {
             errors.extend(validator.iter_errors(object).map(|error| in_our_words(&error)));
         }
         errors
+    }
+
+    fn validator(&self, schema: &Value) -> Option<&Validator> {
+        self.validator.get_or_init(|| compile(schema)).as_ref()
+    }
+
+    #[cfg(test)]
+    pub(super) fn compiles(&self) -> bool {
+        self.crd.at(&self.schema).is_some_and(|schema| self.validator(schema).is_some())
     }
 }
 
@@ -144,7 +153,7 @@ fn unknown_fields(schema: &Value, value: &Value, path: &Path, errors: &mut Vec<S
                     (None, _) if says("x-kubernetes-preserve-unknown-fields") => {}
                     (None, _) => {
                         let known = properties.into_iter().flat_map(|known| known.keys().map(String::as_str));
-                        errors.push(SchemaError::new(&path, unknown_field(name, known)));
+                        errors.push(SchemaError::new(&path, unknown_field(nearest(name, known))));
                     }
                 }
             }

@@ -8,6 +8,7 @@ mod builtin;
 mod custom;
 mod lists;
 mod path;
+mod quantity;
 #[cfg(test)]
 mod tests;
 
@@ -114,7 +115,7 @@ impl Schemas {
         self.api(api_version, kind).map(|api| api.scope)
     }
 
-    /// Returns everything that is wrong with an object, in the order of its fields; nothing where it is right.
+    /// Returns everything that is wrong with an object; nothing where it is right.
     ///
     /// An object of an unknown kind is wrong as a whole; ask [`Schemas::scope`] first where that may be.
     /// Fields that are `null` count as absent, as they do for a server.
@@ -174,14 +175,18 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// `unknown field`, with the known one that may have been meant.
-fn unknown_field<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let nearest = known
+/// The known name that may have been meant by an unknown one.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .filter(|(distance, known)| *distance <= 2 && *distance < known.len())
-        .min();
-    match nearest {
-        Some((_, known)) => format!("unknown field, did you mean \"{known}\"?"),
+        .min()
+        .map(|(_, known)| known)
+}
+
+fn unknown_field(meant: Option<&str>) -> String {
+    match meant {
+        Some(meant) => format!("unknown field, did you mean \"{meant}\"?"),
         None => "unknown field".into(),
     }
 }

@@ -1,5 +1,6 @@
 //! What a rehearsed cluster does, as the engine sees it through the trait.
 
+mod charts;
 mod controllers;
 mod requests;
 mod watches;

@@ -169,6 +169,15 @@ async fn patches_objects_and_subresources() {
 }
 
 #[tokio::test]
+async fn an_applied_field_that_was_patched_since_is_not_dropped() {
+    let cluster = Rehearsal::default();
+    apply(&cluster, config_map(json!({ "a": "1", "b": "1" }))).await.expect("applied");
+    cluster.patch(&config_map_ref(), &json!({ "data": { "a": "2" } }), None).await.expect("patched");
+    apply(&cluster, config_map(json!({}))).await.expect("applied");
+    assert_eq!(get(&cluster, &config_map_ref()).await.json()["data"], json!({ "a": "2" }));
+}
+
+#[tokio::test]
 async fn deletes_a_namespace_with_all_that_is_in_it() {
     let cluster = Rehearsal::default();
     apply(&cluster, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "mesh" } }))
