@@ -1,8 +1,11 @@
 //! The command line: types only; `meshrun PIPELINE` is `meshrun run PIPELINE`.
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::report::{Color, Format};
 
@@ -11,22 +14,45 @@ use crate::report::{Color, Format};
 #[command(
     name = "meshrun",
     version,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true,
     arg_required_else_help = true,
+    override_usage = "meshrun [OPTIONS] PIPELINE\n       meshrun [OPTIONS] COMMAND",
     after_help = "`meshrun PIPELINE` is short for `meshrun run PIPELINE`. Exit codes: docs/exit-codes.md.",
     max_term_width = 110
 )]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Option<Command>,
-    /// `run` without its name.
-    #[command(flatten)]
-    pub run: Option<RunArgs>,
+    pub command: Command,
     /// For every command.
     #[command(flatten)]
     pub global: GlobalArgs,
+}
+
+impl Cli {
+    /// Parses arguments, the program's name first; `meshrun PIPELINE` as `meshrun run PIPELINE`.
+    ///
+    /// # Errors
+    /// What is wrong with them, or the help or version that was asked for.
+    pub fn parse_from_args(args: Vec<OsString>) -> Result<Self, clap::Error> {
+        let command = Self::command();
+        let names_command = args
+            .iter()
+            .skip(1)
+            .any(|arg| arg == "help" || command.get_subcommands().any(|known| arg == known.get_name()));
+        let names_file = args.iter().skip(1).any(|arg| is_pipeline(Path::new(arg)));
+        if names_command || !names_file {
+            return Self::try_parse_from(args);
+        }
+        let mut args = args;
+        args.insert(1, "run".into());
+        Self::try_parse_from(args)
+    }
+}
+
+/// Whether an argument can only be a pipeline file: no command is spelled like one.
+fn is_pipeline(path: &Path) -> bool {
+    let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    yaml || path.components().count() > 1
 }
 
 /// What to do.
@@ -69,7 +95,14 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "FILE", env = "MESHRUN_HELM", help_heading = "Global options")]
     pub helm: Option<PathBuf>,
     /// Colours
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        help_heading = "Global options"
+    )]
     pub color: Color,
     /// Log to standard error: error, warn, info, debug, trace, or filters such as meshrun::helm=debug
     #[arg(
@@ -82,7 +115,14 @@ pub struct GlobalArgs {
     )]
     pub log: String,
     /// Form of the log
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORM",
+        help_heading = "Global options"
+    )]
     pub log_format: LogFormat,
 }
 

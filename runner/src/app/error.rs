@@ -53,7 +53,9 @@ impl AppError {
         let hint = error.hint();
         match error {
             PlanError::Spec(error) => error.into(),
-            error => Self { message: format!("step `{step}`: {}", chain(&error)), hint, findings: None, code },
+            error => {
+                Self { message: format!("step `{step}`: {}", chain(&error)), hint, findings: None, code }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ mod setup;
 mod validate;
 mod vendor;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::{
     cli::{Cli, Command, GlobalArgs},
@@ -24,7 +24,7 @@ pub use error::AppError;
 
 /// Parses the command line, does what it says and returns how it ended.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::parse_from_args(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers, not errors; clap knows which stream each belongs to.
@@ -38,10 +38,12 @@ pub fn main() -> ExitCode {
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&cli.global, &AppError::internal(format!("start the async runtime: {error}"))),
+        Err(error) => {
+            return fail(&cli.global, &AppError::internal(format!("start the async runtime: {error}")));
+        }
     };
-    let Cli { command, run, global } = cli;
-    let result = runtime.block_on(dispatch(command, run, &global));
+    let Cli { command, global } = cli;
+    let result = runtime.block_on(dispatch(command, &global));
     // A plugin or a port-forward that hangs must not hold up the end.
     runtime.shutdown_background();
     match result {
@@ -50,25 +52,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn dispatch(
-    command: Option<Command>,
-    run: Option<crate::cli::RunArgs>,
-    global: &GlobalArgs,
-) -> Result<ExitCode, AppError> {
+async fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, AppError> {
     match command {
-        None => match run {
-            Some(args) => run::run(global, args).await,
-            None => Err(AppError::usage("name a pipeline file or a command".into())),
-        },
-        Some(Command::Run(args)) => run::run(global, args).await,
-        Some(Command::Plan(args)) => plan::run(global, args).await,
-        Some(Command::Validate(args)) => validate::run(global, args).await,
-        Some(Command::Rehearse(args)) => rehearse::run(global, args).await,
-        Some(Command::Graph(args)) => graph::run(global, args),
-        Some(Command::Plugins(command)) => plugins::run(global, command).await,
-        Some(Command::Schema) => schema::run(global).await,
-        Some(Command::Vendor(args)) => vendor::run(global, args).await,
-        Some(Command::Completions { shell }) => {
+        Command::Run(args) => run::run(global, args).await,
+        Command::Plan(args) => plan::run(global, args).await,
+        Command::Validate(args) => validate::run(global, args).await,
+        Command::Rehearse(args) => rehearse::run(global, args).await,
+        Command::Graph(args) => graph::run(global, args),
+        Command::Plugins(command) => plugins::run(global, command).await,
+        Command::Schema => schema::run(global).await,
+        Command::Vendor(args) => vendor::run(global, args).await,
+        Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "meshrun", &mut script);
             report::print(&String::from_utf8_lossy(&script))?;
@@ -78,7 +72,8 @@ async fn dispatch(
 }
 
 fn fail(global: &GlobalArgs, error: &AppError) -> ExitCode {
-    let options = Options { color: global.color, surroundings: Surroundings::detect_error(), ..Options::default() };
+    let options =
+        Options { color: global.color, surroundings: Surroundings::detect_error(), ..Options::default() };
     match &error.findings {
         // Findings bring their own place and source line.
         Some(findings) => report::print_findings(findings),

@@ -19,7 +19,8 @@ pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode,
     let cluster = connect(&args.cluster, &prepared.pipeline).await?;
     let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
     let planner = Planner::new(prepared.pipeline, prepared.plugins, cluster, helm);
-    let planned = planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
+    let planned =
+        planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
 
     let options = Options {
         color: global.color,

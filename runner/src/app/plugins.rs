@@ -72,8 +72,8 @@ async fn inspect(global: &GlobalArgs, name: &str, json: bool) -> Result<ExitCode
     let plugin = loader(global).load(wanted).await?;
     let description = plugin.description();
     if json {
-        let text =
-            serde_json::to_string_pretty(description).map_err(|error| AppError::internal(error.to_string()))?;
+        let text = serde_json::to_string_pretty(description)
+            .map_err(|error| AppError::internal(error.to_string()))?;
         report::print(&text)?;
         return Ok(ExitCode::Success);
     }

@@ -23,7 +23,8 @@ pub(super) async fn run(global: &GlobalArgs, args: RehearseArgs) -> Result<ExitC
     let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
     let planner = Planner::new(prepared.pipeline, prepared.plugins, cluster, helm);
     let selection = Selection::default();
-    let planned = planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
+    let planned =
+        planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
     let rest = Rest { inventory: None, may_replace: true, cancel: CancellationToken::new(), started };
     carry_out(global, &args.report, planner, planned, rest).await
 }

@@ -30,7 +30,8 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
     let cluster = connect(&args.cluster, &prepared.pipeline).await?;
     let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
     let planner = Planner::new(prepared.pipeline.clone(), prepared.plugins, cluster.clone(), helm);
-    let planned = planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
+    let planned =
+        planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
     let may_replace = consent(&planned, args.yes)?;
 
     let cancel = CancellationToken::new();
@@ -52,7 +53,14 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
                 stop_when_lost(lock, &cancel);
             }
             let inventory = Some(Arc::new(inventory));
-            carry_out(global, &args.report, planner, planned, Rest { inventory, may_replace, cancel, started }).await
+            carry_out(
+                global,
+                &args.report,
+                planner,
+                planned,
+                Rest { inventory, may_replace, cancel, started },
+            )
+            .await
         }
         Err(error) => Err(error.into()),
     };

@@ -13,7 +13,8 @@ pub(super) async fn run(global: &GlobalArgs) -> Result<ExitCode, AppError> {
         })
         .collect();
     let schema = spec::schema(&known);
-    let text = serde_json::to_string_pretty(&schema).map_err(|error| AppError::internal(error.to_string()))?;
+    let text =
+        serde_json::to_string_pretty(&schema).map_err(|error| AppError::internal(error.to_string()))?;
     report::print(&text)?;
     Ok(ExitCode::Success)
 }

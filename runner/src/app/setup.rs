@@ -110,7 +110,8 @@ pub(super) fn loader(global: &GlobalArgs) -> Loader {
 /// Helm as the command line, the environment and the pipeline say; starts nothing.
 pub(super) fn helm(global: &GlobalArgs, pipeline: &Pipeline, lock: Option<LockFile>) -> Helm {
     let from_env = std::env::var_os("MESHRUN_CHARTS");
-    let from_env = from_env.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty());
+    let from_env =
+        from_env.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty());
     let mirrors = global.charts.iter().cloned().chain(from_env).chain(pipeline.charts.clone()).collect();
     Helm::new(HelmOptions { helm: global.helm.clone(), mirrors, cache: crate::cache::directory(), lock })
 }
@@ -125,8 +126,11 @@ pub(super) async fn connect(args: &ClusterArgs, pipeline: &Pipeline) -> Result<A
     let live = Live::connect(&options).await?;
     if let Some(target) = target {
         let wrong = |what: &str, is: &str, wanted: &str| {
-            AppError::new(ExitCode::Cluster, format!("the pipeline is meant for {what} `{wanted}`, this is `{is}`"))
-                .hint("choose the right cluster (--context), or change `target:` in the pipeline")
+            AppError::new(
+                ExitCode::Cluster,
+                format!("the pipeline is meant for {what} `{wanted}`, this is `{is}`"),
+            )
+            .hint("choose the right cluster (--context), or change `target:` in the pipeline")
         };
         if let (Some(wanted), Some(is)) = (&target.context, live.context())
             && wanted != is

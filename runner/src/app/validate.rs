@@ -53,7 +53,8 @@ async fn lint(prepared: &Prepared) -> Result<(Vec<Finding>, Vec<String>), AppErr
     let answers = try_join_all(questions.into_iter().map(|(step, plugin, config)| async move {
         let request = LintRequest { step: step.id.as_str().to_owned(), config };
         let answer = plugin.start().lint(&request, &Limits::default()).await?;
-        let findings: Vec<Finding> = answer.diagnostics.iter().map(|diagnostic| step.finding(diagnostic)).collect();
+        let findings: Vec<Finding> =
+            answer.diagnostics.iter().map(|diagnostic| step.finding(diagnostic)).collect();
         Ok::<_, AppError>(findings)
     }))
     .await?;

@@ -31,7 +31,8 @@ pub(super) async fn run(global: &GlobalArgs, args: VendorArgs) -> Result<ExitCod
         .collect();
     let planner = Planner::new(prepared.pipeline.clone(), prepared.plugins, cluster, helm.clone());
     let selection = Selection::default();
-    let planned = planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
+    let planned =
+        planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
     let mut charts: Vec<Chart> = Vec::new();
     for work in planned.steps.values().flat_map(|step| &step.works) {
         if let WorkKind::Release(release) = &work.kind
@@ -51,6 +52,9 @@ pub(super) async fn run(global: &GlobalArgs, args: VendorArgs) -> Result<ExitCod
         report::print(&format!("{}  {}", chart.title(), chart.digest))?;
     }
     let (count, to) = (vendored.len(), args.to.display());
-    report::print(&format!("{count} charts are in {to}, pinned in {}. Use them with --charts {to}.", file.display()))?;
+    report::print(&format!(
+        "{count} charts are in {to}, pinned in {}. Use them with --charts {to}.",
+        file.display()
+    ))?;
     Ok(ExitCode::Success)
 }

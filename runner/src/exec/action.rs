@@ -5,11 +5,13 @@ use std::{collections::BTreeSet, time::Duration};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
-use super::{StepError, apply::apply_objects, context::ActionContext, effects, release::apply_release, wait::wait_for};
+use super::{
+    StepError, apply::apply_objects, context::ActionContext, effects, release::apply_release, wait::wait_for,
+};
 use crate::{
     event::{ActionOutcome, Done, Event},
     plan::{
-        PlannedStep, MANAGER,
+        MANAGER, PlannedStep,
         model::{PlannedAction, Verb},
         work::{Work, WorkKind},
     },
@@ -82,9 +84,11 @@ async fn carry_out(context: &ActionContext, work: &Work, action: &PlannedAction)
         WorkKind::Apply(objects) => apply_objects(context, objects, MANAGER, &action.changes).await,
         WorkKind::Release(release) => apply_release(context, release, &action.changes).await,
         WorkKind::Delete(delete) => effects::delete(context, delete).await,
-        WorkKind::Wait(wait) => wait_for(&context.cluster, &wait.conditions, context, context.deadline, &context.cancel)
-            .await
-            .map_err(|error| StepError::from_wait(error, "not ready", context.started.elapsed())),
+        WorkKind::Wait(wait) => {
+            wait_for(&context.cluster, &wait.conditions, context, context.deadline, &context.cancel)
+                .await
+                .map_err(|error| StepError::from_wait(error, "not ready", context.started.elapsed()))
+        }
         WorkKind::Scale(scale) => effects::scale(context, scale).await,
         WorkKind::Restart(restart) => effects::restart(context, restart).await,
         WorkKind::Probe(probe) => effects::probe(context, probe).await,

@@ -34,7 +34,8 @@ pub(super) async fn apply_objects(
 ) -> Result<(), StepError> {
     for phase in in_phases(without_unchanged(context, objects, changes)) {
         let writes: Vec<_> = phase.iter().map(|object| apply_object(context, object, manager)).collect();
-        let written: Vec<Option<ObjectRef>> = stream::iter(writes).buffer_unordered(IN_FLIGHT).try_collect().await?;
+        let written: Vec<Option<ObjectRef>> =
+            stream::iter(writes).buffer_unordered(IN_FLIGHT).try_collect().await?;
         let crds: Vec<WaitFor> = written
             .into_iter()
             .flatten()
@@ -42,9 +43,9 @@ pub(super) async fn apply_objects(
             .map(|object| WaitFor { object, until: WaitCondition::Established })
             .collect();
         if !crds.is_empty() {
-            wait_for(&context.cluster, &crds, context, context.deadline, &context.cancel)
-                .await
-                .map_err(|error| StepError::from_wait(error, "CRDs not established", context.started.elapsed()))?;
+            wait_for(&context.cluster, &crds, context, context.deadline, &context.cancel).await.map_err(
+                |error| StepError::from_wait(error, "CRDs not established", context.started.elapsed()),
+            )?;
         }
     }
     Ok(())

@@ -47,7 +47,12 @@ pub(super) struct ActionContext {
 impl ActionContext {
     pub(super) fn object_done(&self, object: ObjectRef, done: Done) {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).count(done);
-        self.events.send(Event::ObjectDone { step: self.step.clone(), action: self.action.clone(), object, done });
+        self.events.send(Event::ObjectDone {
+            step: self.step.clone(),
+            action: self.action.clone(),
+            object,
+            done,
+        });
     }
 }
 

@@ -101,7 +101,9 @@ async fn once(context: &ActionContext, target: &ProbeTarget) -> Result<Result<()
             };
             match context.cluster.http(&query).await {
                 Ok(answer) if http.status.contains(&answer.status) => Ok(Ok(())),
-                Ok(answer) => Ok(Err(format!("{} answers {}, not {:?}", http.url, answer.status, http.status))),
+                Ok(answer) => {
+                    Ok(Err(format!("{} answers {}, not {:?}", http.url, answer.status, http.status)))
+                }
                 // A rehearsal has nothing that could answer; it says so in its report.
                 Err(error) if error.kind == ErrorKind::NotInRehearsal => Ok(Ok(())),
                 Err(error) => Ok(Err(error.to_string())),
@@ -121,7 +123,8 @@ async fn once(context: &ActionContext, target: &ProbeTarget) -> Result<Result<()
 /// Splits `http://host[:port]/path` into `host:port` and `/path`.
 fn split(url: &str) -> Option<(String, String)> {
     let rest = url.strip_prefix("http://")?;
-    let (host, path) = rest.split_once('/').map_or((rest, String::from("/")), |(host, path)| (host, format!("/{path}")));
+    let (host, path) =
+        rest.split_once('/').map_or((rest, String::from("/")), |(host, path)| (host, format!("/{path}")));
     let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
     Some((address, path))
 }

@@ -56,7 +56,8 @@ impl StepError {
     pub fn from_wait(error: WaitError, what: &str, waited: std::time::Duration) -> Self {
         match error {
             WaitError::TimedOut { reason } => {
-                let after = humantime::format_duration(std::time::Duration::from_secs(waited.as_secs())).to_string();
+                let after =
+                    humantime::format_duration(std::time::Duration::from_secs(waited.as_secs())).to_string();
                 Self::NotReady { what: what.into(), after, reason }
             }
             WaitError::Never { reason } => Self::Never(reason),
@@ -72,9 +73,9 @@ impl StepError {
             Self::Plan(error) => error.hint(),
             Self::Checks { hint, .. } => hint.clone(),
             Self::NotReady { .. } => Some("raise the step's `timeout:` if it only needs longer".into()),
-            Self::NeedsReplacement { .. } => {
-                Some("an immutable field changes: run with --yes to let meshrun delete and create it anew".into())
-            }
+            Self::NeedsReplacement { .. } => Some(
+                "an immutable field changes: run with --yes to let meshrun delete and create it anew".into(),
+            ),
             Self::Never(_) | Self::Cancelled => None,
         }
     }

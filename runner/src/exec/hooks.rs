@@ -26,8 +26,13 @@ impl Moment {
 }
 
 /// Runs the hooks of a moment one after another, by weight and name as helm does.
-pub(super) async fn run_hooks(context: &ActionContext, rendered: &Rendered, moment: Moment) -> Result<(), StepError> {
-    let mut hooks: Vec<&Hook> = rendered.hooks.iter().filter(|hook| hook.events.contains(&moment.0)).collect();
+pub(super) async fn run_hooks(
+    context: &ActionContext,
+    rendered: &Rendered,
+    moment: Moment,
+) -> Result<(), StepError> {
+    let mut hooks: Vec<&Hook> =
+        rendered.hooks.iter().filter(|hook| hook.events.contains(&moment.0)).collect();
     hooks.sort_by(|one, other| (one.weight, one.object.name()).cmp(&(other.weight, other.object.name())));
     for hook in hooks {
         run_hook(context, rendered, hook).await?;

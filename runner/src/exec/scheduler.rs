@@ -48,7 +48,9 @@ pub(super) async fn run(executor: Arc<Executor>, planned: Planned) -> RunResult 
     };
     for step in &planned.plan.steps {
         // Steps that take no part count as never run; what they put out before is still known.
-        if let (StepState::Skipped { reason }, true) = (&step.state, planned.unselected.contains_key(&step.id)) {
+        if let (StepState::Skipped { reason }, true) =
+            (&step.state, planned.unselected.contains_key(&step.id))
+        {
             let outputs = planned.unselected.get(&step.id).cloned().unwrap_or_default();
             board.scope.steps.insert(step.id.clone(), StepResult { outputs, ..StepResult::default() });
             board.waiting.retain(|waiting| waiting.id != step.id);
@@ -89,7 +91,8 @@ impl Board {
     /// Takes the next step whose needs are done.
     fn next(&mut self, left_out: &BTreeSet<StepId>) -> Option<Step> {
         let done = |need: &StepId| {
-            left_out.contains(need) || self.scope.steps.get(need).is_some_and(|result| result.outcome.is_some())
+            left_out.contains(need)
+                || self.scope.steps.get(need).is_some_and(|result| result.outcome.is_some())
         };
         let index = self.waiting.iter().position(|step| step.needs.iter().all(done))?;
         Some(self.waiting.remove(index))
@@ -119,16 +122,13 @@ impl Board {
         };
         let outcome = match outcome {
             // The condition knows only that it is false; people want to know because of whom.
-            StepOutcome::Skipped { reason } => StepOutcome::Skipped { reason: self.why_skipped(executor, &step, reason) },
+            StepOutcome::Skipped { reason } => {
+                StepOutcome::Skipped { reason: self.why_skipped(executor, &step, reason) }
+            }
             other => other,
         };
         self.scope.steps.insert(step.clone(), StepResult { outcome: Some(result), tolerated, outputs });
-        executor.events.send(Event::StepFinished {
-            step,
-            outcome,
-            elapsed,
-            tally,
-        });
+        executor.events.send(Event::StepFinished { step, outcome, elapsed, tally });
     }
 
     fn why_skipped(&self, executor: &Executor, step: &StepId, reason: String) -> String {
@@ -139,7 +139,9 @@ impl Board {
                 .find(|id| self.scope.steps.get(*id).and_then(StepResult::conclusion) == Some(outcome))
                 .map(|id| format!("needs {id}, which {what}"))
         };
-        because(Outcome::Failure, "failed").or_else(|| because(Outcome::Cancelled, "was stopped")).unwrap_or(reason)
+        because(Outcome::Failure, "failed")
+            .or_else(|| because(Outcome::Cancelled, "was stopped"))
+            .unwrap_or(reason)
     }
 }
 

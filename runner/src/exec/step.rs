@@ -24,7 +24,12 @@ enum Attempt {
     Skipped,
 }
 
-pub(super) async fn run(executor: Arc<Executor>, step: Step, scope: Scope, ready: Option<PlannedStep>) -> Finished {
+pub(super) async fn run(
+    executor: Arc<Executor>,
+    step: Step,
+    scope: Scope,
+    ready: Option<PlannedStep>,
+) -> Finished {
     let started = Instant::now();
     let tally = Arc::new(Mutex::new(Tally::default()));
     let (outcome, outputs) = attempts(&executor, &step, &scope, ready, &tally).await;

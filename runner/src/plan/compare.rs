@@ -67,7 +67,13 @@ fn validate(apis: &KnownApis, object: &Object) -> Result<(), PlanError> {
     }
     let problems: Vec<String> = problems
         .iter()
-        .map(|problem| if problem.path.is_empty() { problem.message.clone() } else { format!("{}: {}", problem.path, problem.message) })
+        .map(|problem| {
+            if problem.path.is_empty() {
+                problem.message.clone()
+            } else {
+                format!("{}: {}", problem.path, problem.message)
+            }
+        })
         .collect();
     Err(PlanError::InvalidObject { object: object.reference().to_string(), problems: problems.join("; ") })
 }

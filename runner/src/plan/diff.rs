@@ -8,8 +8,15 @@ use super::model::FieldChange;
 use crate::cluster::Object;
 
 /// Metadata that the server writes: never a difference that anybody asked for.
-const SERVER_METADATA: [&str; 7] =
-    ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink", "deletionTimestamp"];
+const SERVER_METADATA: [&str; 7] = [
+    "managedFields",
+    "resourceVersion",
+    "generation",
+    "uid",
+    "creationTimestamp",
+    "selfLink",
+    "deletionTimestamp",
+];
 /// Keys by which Kubernetes tells the items of a list apart, the most telling first.
 const LIST_KEYS: [&str; 8] = ["name", "containerPort", "port", "mountPath", "type", "ip", "key", "number"];
 /// What stands for a secret value.
@@ -61,7 +68,9 @@ fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, changes: &
                 compare(&member(path, key), before.get(key), after.get(key), changes);
             }
         }
-        (Some(Value::Array(before)), Some(Value::Array(after))) => compare_lists(path, before, after, changes),
+        (Some(Value::Array(before)), Some(Value::Array(after))) => {
+            compare_lists(path, before, after, changes)
+        }
         (before, after) => changes.push(FieldChange {
             path: path.to_owned(),
             before: before.cloned(),

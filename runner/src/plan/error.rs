@@ -51,9 +51,9 @@ impl PlanError {
             Self::Helm(error) => error.hint(),
             Self::Cluster(error) => error.hint().map(Into::into),
             Self::InvalidObject { .. } => Some("check the step's `values:` and `objects:`".into()),
-            Self::UnknownApi { .. } => {
-                Some("let this step need the one that installs its CRD, or check `apiVersion` and `kind`".into())
-            }
+            Self::UnknownApi { .. } => Some(
+                "let this step need the one that installs its CRD, or check `apiVersion` and `kind`".into(),
+            ),
             Self::WrongPlan(_) => Some("tell the plugin's author".into()),
         }
     }
@@ -64,7 +64,9 @@ impl PlanError {
             Self::Helm(error) => error.exit_code(),
             Self::Cluster(error) if error.kind == crate::cluster::ErrorKind::Invalid => ExitCode::BadInput,
             Self::Cluster(_) => ExitCode::Cluster,
-            Self::Plugin(PluginError::Failed { failure, .. }) if failure.code == "service" => ExitCode::Cluster,
+            Self::Plugin(PluginError::Failed { failure, .. }) if failure.code == "service" => {
+                ExitCode::Cluster
+            }
             _ => ExitCode::BadInput,
         }
     }
@@ -74,7 +76,9 @@ impl PlanError {
         match self {
             Self::Cluster(error) => error.retryable(),
             Self::Plugin(PluginError::Failed { failure, .. }) => failure.retryable,
-            Self::Plugin(error) => matches!(error, PluginError::Crashed { .. } | PluginError::TimedOut { .. }),
+            Self::Plugin(error) => {
+                matches!(error, PluginError::Crashed { .. } | PluginError::TimedOut { .. })
+            }
             _ => false,
         }
     }

@@ -36,7 +36,8 @@ impl KnownApis {
 
     /// Adds the CRDs among some objects.
     pub(crate) fn learn<'a>(&self, objects: impl Iterator<Item = &'a Object>) {
-        let new: Vec<Object> = objects.filter(|object| object.kind() == "CustomResourceDefinition").cloned().collect();
+        let new: Vec<Object> =
+            objects.filter(|object| object.kind() == "CustomResourceDefinition").cloned().collect();
         if new.is_empty() {
             return;
         }
@@ -71,7 +72,10 @@ impl KnownApis {
             let (group, version) = api_version.split_once('/')?;
             let matches = crd.text("/spec/group") == group
                 && crd.text("/spec/names/kind") == kind
-                && crd.items("/spec/versions").iter().any(|one| one["name"] == version && one["served"] == true);
+                && crd
+                    .items("/spec/versions")
+                    .iter()
+                    .any(|one| one["name"] == version && one["served"] == true);
             matches.then(|| match crd.text("/spec/scope") {
                 "Namespaced" => Scope::Namespaced,
                 _ => Scope::Cluster,

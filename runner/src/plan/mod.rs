@@ -118,7 +118,8 @@ impl Planner {
             }))
             .await?;
             for (step, (plan, planned)) in level.into_iter().zip(answers) {
-                let outputs = planned.as_ref().map(|planned| planned.known_outputs.clone()).unwrap_or_default();
+                let outputs =
+                    planned.as_ref().map(|planned| planned.known_outputs.clone()).unwrap_or_default();
                 if !selection.contains(&step.id) {
                     unselected.insert(step.id.clone(), outputs.clone());
                 } else if let Some(planned) = planned {
@@ -130,7 +131,8 @@ impl Planner {
             left = later;
         }
         let ordered = self.pipeline.steps.iter().filter_map(|step| plans.remove(&step.id)).collect();
-        let plan = Plan { pipeline: self.pipeline.name.clone(), cluster: self.cluster.name(), steps: ordered };
+        let plan =
+            Plan { pipeline: self.pipeline.name.clone(), cluster: self.cluster.name(), steps: ordered };
         Ok(Planned { plan, steps, unselected })
     }
 

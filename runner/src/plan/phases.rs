@@ -30,8 +30,14 @@ impl Phase {
             (version, _) if version.starts_with("rbac.authorization.k8s.io/") => Self::Surroundings,
             (
                 "v1",
-                "ServiceAccount" | "Secret" | "ConfigMap" | "Service" | "ResourceQuota" | "LimitRange"
-                | "PersistentVolume" | "PersistentVolumeClaim",
+                "ServiceAccount"
+                | "Secret"
+                | "ConfigMap"
+                | "Service"
+                | "ResourceQuota"
+                | "LimitRange"
+                | "PersistentVolume"
+                | "PersistentVolumeClaim",
             )
             | ("policy/v1", "PodDisruptionBudget")
             | ("networking.k8s.io/v1", "NetworkPolicy")
@@ -45,7 +51,8 @@ impl Phase {
 
 /// Splits objects into phases; inside a phase the order is kept.
 pub fn in_phases<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<Vec<&'a Object>> {
-    let mut sorted: Vec<(Phase, &Object)> = objects.into_iter().map(|object| (Phase::of(object), object)).collect();
+    let mut sorted: Vec<(Phase, &Object)> =
+        objects.into_iter().map(|object| (Phase::of(object), object)).collect();
     sorted.sort_by_key(|(phase, _)| *phase);
     sorted
         .chunk_by(|one, other| one.0 == other.0)

@@ -48,7 +48,9 @@ impl Planner {
     /// Puts an object into a namespace if its kind lives in one and it names none, and out of one if it does not.
     pub(super) async fn place(&self, object: &mut Object, namespace: &str) -> Result<(), PlanError> {
         match self.apis.find(object.api_version(), object.kind()).await? {
-            Some((Scope::Namespaced, _)) if object.namespace().is_none() => object.set_namespace(Some(namespace)),
+            Some((Scope::Namespaced, _)) if object.namespace().is_none() => {
+                object.set_namespace(Some(namespace))
+            }
             Some((Scope::Cluster, _)) => object.set_namespace(None),
             _ => {}
         }

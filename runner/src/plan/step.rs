@@ -153,7 +153,8 @@ impl Planner {
                     object: workload.clone(),
                     verb: Verb::Update,
                     fields: vec![FieldChange {
-                        path: "spec.template.metadata.annotations[\"kubectl.kubernetes.io/restartedAt\"]".into(),
+                        path: "spec.template.metadata.annotations[\"kubectl.kubernetes.io/restartedAt\"]"
+                            .into(),
                         before: None,
                         after: Some(json!("now")),
                     }],
@@ -164,7 +165,10 @@ impl Planner {
         }
     }
 
-    async fn release_changes(&self, release: &ReleaseWork) -> Result<(Vec<Change>, Vec<Diagnostic>), PlanError> {
+    async fn release_changes(
+        &self,
+        release: &ReleaseWork,
+    ) -> Result<(Vec<Change>, Vec<Diagnostic>), PlanError> {
         let (mut changes, mut findings) = self.compare_all(&release.objects, HELM_MANAGER).await?;
         changes.extend(self.deletions(&release.obsolete).await?);
         findings.extend(release.rendered.warnings.iter().cloned());
@@ -218,7 +222,9 @@ impl Planner {
                 }
                 Output::FromObject { object, pointers } => {
                     let Some(object) = self.cluster.get(object).await? else { continue };
-                    let value = pointers.iter().find_map(|pointer| object.at(pointer).filter(|value| !value.is_null()));
+                    let value = pointers
+                        .iter()
+                        .find_map(|pointer| object.at(pointer).filter(|value| !value.is_null()));
                     if let Some(value) = value {
                         known.insert(name.clone(), value.clone());
                     }

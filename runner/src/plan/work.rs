@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use meshrun_protocol::{Action, ActionKind, Chart, Delete, ObjectRef, Probe, ProbeTarget, Restart, Scale, Wait, WaitCondition};
+use meshrun_protocol::{
+    Action, ActionKind, Chart, Delete, ObjectRef, Probe, ProbeTarget, Restart, Scale, Wait, WaitCondition,
+};
 
 use super::PlanError;
 use crate::{

@@ -11,7 +11,8 @@ pub fn validate_capabilities<'a>(
     pipeline: &Pipeline,
     of: impl Fn(&StepId) -> Option<(&'a [String], &'a [String])>,
 ) -> Vec<Finding> {
-    let provides = |step: &Step, capability: &String| of(&step.id).is_some_and(|(has, _)| has.contains(capability));
+    let provides =
+        |step: &Step, capability: &String| of(&step.id).is_some_and(|(has, _)| has.contains(capability));
     let mut findings = Vec::new();
     for step in &pipeline.steps {
         for capability in of(&step.id).map(|(_, requires)| requires).unwrap_or_default() {
@@ -20,7 +21,8 @@ pub fn validate_capabilities<'a>(
                 continue;
             }
             let message = format!("`{}` requires {capability}, which no step before it brings", step.uses);
-            let bringer = pipeline.steps.iter().find(|other| other.id != step.id && provides(other, capability));
+            let bringer =
+                pipeline.steps.iter().find(|other| other.id != step.id && provides(other, capability));
             let hint = match bringer {
                 Some(other) => format!("add `needs: [{}]`", other.id),
                 None => "add a step that brings it; `meshrun plugins list` shows what there is".to_owned(),

@@ -41,8 +41,14 @@ pub use scope::{Evaluated, Outcome, Scope, StepResult, condition, evaluate};
 pub use source::Place;
 
 /// stub
-pub fn describe_schema(_: &serde_json::Value) -> String { String::new() }
+pub fn describe_schema(_: &serde_json::Value) -> String {
+    String::new()
+}
 /// stub
-pub fn schema(_: &[(&str, &serde_json::Value, &str)]) -> serde_json::Value { serde_json::Value::Null }
+pub fn schema(_: &[(&str, &serde_json::Value, &str)]) -> serde_json::Value {
+    serde_json::Value::Null
+}
 /// stub
-pub fn validate_with(_: &Step, _: &serde_json::Value) -> Vec<Finding> { Vec::new() }
+pub fn validate_with(_: &Step, _: &serde_json::Value) -> Vec<Finding> {
+    Vec::new()
+}

@@ -124,9 +124,14 @@ fn encode(reference: &ObjectRef, inventory: &Inventory, previous: Option<&Object
 
 fn decode(secret: &Object) -> Result<Inventory> {
     let damaged = |what: String| {
-        ClusterError::new(format!("read the inventory in {secret}"), ErrorKind::Other, format!("it is damaged: {what}"))
+        ClusterError::new(
+            format!("read the inventory in {secret}"),
+            ErrorKind::Other,
+            format!("it is damaged: {what}"),
+        )
     };
-    let bytes = STANDARD.decode(secret.text(&format!("/data/{KEY}"))).map_err(|error| damaged(error.to_string()))?;
+    let bytes =
+        STANDARD.decode(secret.text(&format!("/data/{KEY}"))).map_err(|error| damaged(error.to_string()))?;
     let inventory: Inventory = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if inventory.version > VERSION {
         let message = format!("it was written by a newer meshrun (record version {})", inventory.version);

@@ -50,7 +50,11 @@ impl Lock {
     ///
     /// # Errors
     /// [`LockError::Held`] while another run has it and is alive.
-    pub async fn acquire(cluster: Arc<dyn Cluster>, namespace: &str, pipeline: &str) -> Result<Self, LockError> {
+    pub async fn acquire(
+        cluster: Arc<dyn Cluster>,
+        namespace: &str,
+        pipeline: &str,
+    ) -> Result<Self, LockError> {
         let reference =
             ObjectRef::namespaced("coordination.k8s.io/v1", "Lease", namespace, object_name(pipeline));
         let holder = holder_name();
@@ -71,7 +75,10 @@ impl Lock {
             // Somebody was quicker: say who.
             Err(error) if matches!(error.kind, ErrorKind::AlreadyExists | ErrorKind::Conflict) => {
                 let winner = cluster.get(&reference).await?;
-                Err(winner.as_ref().and_then(|lease| held(lease, pipeline)).unwrap_or(LockError::Cluster(error)))
+                Err(winner
+                    .as_ref()
+                    .and_then(|lease| held(lease, pipeline))
+                    .unwrap_or(LockError::Cluster(error)))
             }
             Err(error) => Err(error.into()),
         }

@@ -43,13 +43,14 @@ impl Live {
 async fn config(options: &ConnectOptions) -> Result<(Config, Option<String>)> {
     let selection = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
     let kubeconfig = match &options.kubeconfig {
-        Some(path) => {
-            Kubeconfig::read_from(path).map_err(|error| wrong(format!("read kubeconfig `{}`", path.display()), error))?
-        }
+        Some(path) => Kubeconfig::read_from(path)
+            .map_err(|error| wrong(format!("read kubeconfig `{}`", path.display()), error))?,
         None => match Kubeconfig::read() {
             Ok(kubeconfig) => kubeconfig,
             // Without a kubeconfig this may be a pod; with a named context it cannot be.
-            Err(error) if options.context.is_some() => return Err(wrong("read the kubeconfig".into(), error)),
+            Err(error) if options.context.is_some() => {
+                return Err(wrong("read the kubeconfig".into(), error));
+            }
             Err(_) => {
                 let config = Config::infer().await.map_err(|error| nowhere(&error))?;
                 return Ok((config, None));

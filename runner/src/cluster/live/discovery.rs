@@ -30,7 +30,12 @@ type Group = Arc<Mutex<HashMap<String, Resource>>>;
 
 impl Discovery {
     /// Returns where objects of a kind are found, or `None` where the server does not have it now.
-    pub(super) async fn resource(&self, client: &Client, api_version: &str, kind: &str) -> Result<Option<Resource>> {
+    pub(super) async fn resource(
+        &self,
+        client: &Client,
+        api_version: &str,
+        kind: &str,
+    ) -> Result<Option<Resource>> {
         let group = self.known.lock().await.entry(api_version.to_owned()).or_default().clone();
         let mut group = group.lock().await;
         if !group.contains_key(kind) {
@@ -64,8 +69,10 @@ pub(super) async fn api_versions(client: &Client) -> Result<Vec<String>> {
     let doing = "read the server's APIs";
     let groups = client.list_api_groups().await.map_err(|error| failure(doing, error))?;
     let mut lists = vec![client.list_core_api_resources("v1").await.map_err(|error| failure(doing, error))?];
-    let versions = groups.groups.iter().flat_map(|group| &group.versions).map(|version| version.group_version.as_str());
-    let answers = futures::future::join_all(versions.map(|version| client.list_api_group_resources(version))).await;
+    let versions =
+        groups.groups.iter().flat_map(|group| &group.versions).map(|version| version.group_version.as_str());
+    let answers =
+        futures::future::join_all(versions.map(|version| client.list_api_group_resources(version))).await;
     for answer in answers {
         match answer.map_err(|error| failure(doing, error)) {
             Ok(list) => lists.push(list),
@@ -82,5 +89,7 @@ pub(super) async fn api_versions(client: &Client) -> Result<Vec<String>> {
 fn names(list: &APIResourceList) -> Vec<String> {
     let version = &list.group_version;
     let kinds = list.resources.iter().filter(|resource| !resource.name.contains('/'));
-    std::iter::once(version.clone()).chain(kinds.map(|resource| format!("{version}/{}", resource.kind))).collect()
+    std::iter::once(version.clone())
+        .chain(kinds.map(|resource| format!("{version}/{}", resource.kind)))
+        .collect()
 }

@@ -15,7 +15,9 @@ pub(super) fn failure(doing: impl Into<String>, error: kube::Error) -> ClusterEr
             ClusterError::new(doing, kind, message(kind, &status))
         }
         kube::Error::Auth(error) => ClusterError::new(doing, ErrorKind::Unauthorized, innermost(&error)),
-        kube::Error::Service(error) => ClusterError::new(doing, ErrorKind::Unreachable, innermost(error.as_ref())),
+        kube::Error::Service(error) => {
+            ClusterError::new(doing, ErrorKind::Unreachable, innermost(error.as_ref()))
+        }
         kube::Error::HyperError(error) => ClusterError::new(doing, ErrorKind::Unreachable, innermost(&error)),
         kube::Error::ReadEvents(error) => ClusterError::new(doing, ErrorKind::Unreachable, innermost(&error)),
         other => ClusterError::new(doing, ErrorKind::Other, innermost(&other)),
@@ -37,7 +39,9 @@ fn kind(status: &Status) -> ErrorKind {
         (409, "AlreadyExists") => ErrorKind::AlreadyExists,
         (409, _) => ErrorKind::Conflict,
         // SSA answers 500 for what it cannot merge: a list key twice, a field that its schema does not have.
-        (500, _) if message.contains("failed to create typed") || message.contains("failed to create manager") => {
+        (500, _)
+            if message.contains("failed to create typed") || message.contains("failed to create manager") =>
+        {
             ErrorKind::Invalid
         }
         (400 | 413 | 415 | 422, _) => ErrorKind::Invalid,

@@ -38,7 +38,8 @@ pub(super) async fn get(client: &Client, query: &HttpQuery) -> Result<HttpResult
 async fn answer(client: &Client, query: &HttpQuery, doing: &str) -> Result<HttpResult> {
     match &query.endpoint {
         Endpoint::Address { address } => {
-            let stream = TcpStream::connect(address).await.map_err(|error| unreachable(doing, error.to_string()))?;
+            let stream =
+                TcpStream::connect(address).await.map_err(|error| unreachable(doing, error.to_string()))?;
             exchange(stream, address, query, doing).await
         }
         Endpoint::Pod { namespace, pod, port } => {
@@ -73,7 +74,9 @@ where
     let headers = response
         .headers()
         .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
         .collect();
     let body = Limited::new(response.into_body(), BODY_LIMIT)
         .collect()

@@ -11,7 +11,9 @@ mod watch;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use kube::Client;
-use meshrun_protocol::{ClusterInfo, ExecQuery, ExecResult, HttpQuery, HttpResult, ListQuery, LogsQuery, ObjectRef};
+use meshrun_protocol::{
+    ClusterInfo, ExecQuery, ExecResult, HttpQuery, HttpResult, ListQuery, LogsQuery, ObjectRef,
+};
 use serde_json::Value;
 
 pub use connect::ConnectOptions;

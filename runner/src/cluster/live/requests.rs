@@ -32,7 +32,8 @@ enum Repeat {
 impl Live {
     pub(super) async fn read(&self, object: &ObjectRef) -> Result<Option<Object>> {
         let doing = format!("get {object}");
-        let Some(resource) = self.discovery.resource(&self.client, &object.api_version, &object.kind).await? else {
+        let Some(resource) = self.discovery.resource(&self.client, &object.api_version, &object.kind).await?
+        else {
             return Ok(None);
         };
         match self.send(&doing, Method::GET, &path(&resource, object), None, Repeat::Safe).await {
@@ -44,7 +45,8 @@ impl Live {
 
     pub(super) async fn list_objects(&self, query: &ListQuery) -> Result<Vec<Object>> {
         let doing = format!("list {} of {}", query.kind, query.api_version);
-        let Some(resource) = self.discovery.resource(&self.client, &query.api_version, &query.kind).await? else {
+        let Some(resource) = self.discovery.resource(&self.client, &query.api_version, &query.kind).await?
+        else {
             return Ok(Vec::new());
         };
         let mut target = collection(&resource, query.namespace.as_deref());
@@ -87,7 +89,8 @@ impl Live {
         let reference = object.reference();
         let doing = format!("create {reference}");
         let resource = self.served(&doing, &reference).await?;
-        let target = format!("{}?fieldManager=meshrun", collection(&resource, reference.namespace.as_deref()));
+        let target =
+            format!("{}?fieldManager=meshrun", collection(&resource, reference.namespace.as_deref()));
         whole(&doing, self.send(&doing, Method::POST, &target, Some(object.json()), Repeat::Never).await?)
     }
 
@@ -115,7 +118,8 @@ impl Live {
 
     pub(super) async fn remove(&self, object: &ObjectRef) -> Result<bool> {
         let doing = format!("delete {object}");
-        let Some(resource) = self.discovery.resource(&self.client, &object.api_version, &object.kind).await? else {
+        let Some(resource) = self.discovery.resource(&self.client, &object.api_version, &object.kind).await?
+        else {
             return Ok(false);
         };
         let target = format!("{}?propagationPolicy=Background", path(&resource, object));
@@ -128,7 +132,8 @@ impl Live {
 
     async fn served(&self, doing: &str, object: &ObjectRef) -> Result<Resource> {
         self.discovery.resource(&self.client, &object.api_version, &object.kind).await?.ok_or_else(|| {
-            let message = format!("the server does not have the API {}, kind {}", object.api_version, object.kind);
+            let message =
+                format!("the server does not have the API {}, kind {}", object.api_version, object.kind);
             ClusterError::new(doing, ErrorKind::NotServed, message)
         })
     }
@@ -198,7 +203,9 @@ fn path(resource: &Resource, object: &ObjectRef) -> String {
 fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()
@@ -212,6 +219,7 @@ fn whole(doing: &str, value: Value) -> Result<Object> {
     {
         return Err(failure(doing, kube::Error::Api(status.boxed())));
     }
-    Object::new(value)
-        .map_err(|missing| ClusterError::new(doing, ErrorKind::Other, format!("the server's answer {missing}")))
+    Object::new(value).map_err(|missing| {
+        ClusterError::new(doing, ErrorKind::Other, format!("the server's answer {missing}"))
+    })
 }

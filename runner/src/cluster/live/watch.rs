@@ -83,8 +83,12 @@ fn events(
                     Err(error) => Some(Err(error)),
                 },
                 Ok(watcher::Event::InitDone) => Some(Ok(WatchEvent::Listed(std::mem::take(&mut listed)))),
-                Ok(watcher::Event::Apply(object)) => Some(convert(object, &kinds, &doing).map(WatchEvent::Changed)),
-                Ok(watcher::Event::Delete(object)) => Some(convert(object, &kinds, &doing).map(WatchEvent::Deleted)),
+                Ok(watcher::Event::Apply(object)) => {
+                    Some(convert(object, &kinds, &doing).map(WatchEvent::Changed))
+                }
+                Ok(watcher::Event::Delete(object)) => {
+                    Some(convert(object, &kinds, &doing).map(WatchEvent::Deleted))
+                }
                 Err(error) => Some(Err(watch_failure(&doing, error))),
             };
             futures::future::ready(answer)
@@ -107,7 +111,9 @@ fn watch_failure(doing: &str, error: watcher::Error) -> ClusterError {
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => failure(doing, error),
         watcher::Error::WatchError(status) => failure(doing, kube::Error::Api(status)),
-        other @ watcher::Error::NoResourceVersion => ClusterError::new(doing, ErrorKind::Other, other.to_string()),
+        other @ watcher::Error::NoResourceVersion => {
+            ClusterError::new(doing, ErrorKind::Other, other.to_string())
+        }
     }
 }
 

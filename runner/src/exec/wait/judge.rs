@@ -76,7 +76,9 @@ fn condition_is(reference: &ObjectRef, object: &Object, name: &str, status: &str
 fn address(reference: &ObjectRef, object: &Object) -> Verdict {
     if object.text("/spec/type") != "LoadBalancer" {
         let is = object.text("/spec/type");
-        return Verdict::Never(format!("{reference} has type {is}, not LoadBalancer: it never gets an address"));
+        return Verdict::Never(format!(
+            "{reference} has type {is}, not LoadBalancer: it never gets an address"
+        ));
     }
     let has = object.items("/status/loadBalancer/ingress").iter().any(|ingress| {
         ["ip", "hostname"].iter().any(|key| ingress[*key].as_str().is_some_and(|value| !value.is_empty()))

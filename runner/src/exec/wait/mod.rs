@@ -70,7 +70,8 @@ pub(crate) async fn wait_for(
 ) -> Result<(), WaitError> {
     let context = Context { cluster, sink, deadline, cancel };
     let board = Board::new(conditions.len(), sink);
-    let waits = conditions.iter().enumerate().map(|(index, condition)| one(&context, condition, board.slot(index)));
+    let waits =
+        conditions.iter().enumerate().map(|(index, condition)| one(&context, condition, board.slot(index)));
     try_join_all(waits).await.map(|_| ())
 }
 

@@ -27,7 +27,11 @@ pub(super) fn obstacle<'a>(
 ) -> Option<Obstacle> {
     let failures = replica_sets.filter_map(|set| {
         let message = creation_failure(set)?;
-        Some(Obstacle { weight: 5, text: format!("{set} cannot create pods: {message}"), object: set.reference() })
+        Some(Obstacle {
+            weight: 5,
+            text: format!("{set} cannot create pods: {message}"),
+            object: set.reference(),
+        })
     });
     let pods = pods.filter_map(of_pod);
     failures.chain(pods).max_by_key(|obstacle| obstacle.weight)
@@ -37,7 +41,8 @@ pub(super) fn obstacle<'a>(
 pub(super) fn creation_failure(replica_set: &Object) -> Option<&str> {
     let wanted = replica_set.at("/spec/replicas").and_then(Value::as_u64).unwrap_or(0);
     let condition = replica_set.condition("ReplicaFailure")?;
-    (wanted > 0 && condition["status"] == "True").then(|| condition["message"].as_str().unwrap_or("no reason given"))
+    (wanted > 0 && condition["status"] == "True")
+        .then(|| condition["message"].as_str().unwrap_or("no reason given"))
 }
 
 fn of_pod(pod: &Object) -> Option<Obstacle> {
@@ -53,7 +58,8 @@ fn of_pod(pod: &Object) -> Option<Obstacle> {
         let message = scheduled["message"].as_str().unwrap_or("no reason given");
         return found(3, format!("cannot be scheduled: {message}"));
     }
-    let statuses = pod.items("/status/initContainerStatuses").iter().chain(pod.items("/status/containerStatuses"));
+    let statuses =
+        pod.items("/status/initContainerStatuses").iter().chain(pod.items("/status/containerStatuses"));
     let mut unready = None;
     for status in statuses {
         let container = status["name"].as_str().unwrap_or("?");
@@ -83,7 +89,9 @@ fn of_pod(pod: &Object) -> Option<Obstacle> {
 fn last_exit(status: &Value) -> String {
     let last = &status["lastState"]["terminated"];
     match last["exitCode"].as_i64() {
-        Some(code) => format!(", last exit code {code} ({})", last["reason"].as_str().unwrap_or("no reason given")),
+        Some(code) => {
+            format!(", last exit code {code} ({})", last["reason"].as_str().unwrap_or("no reason given"))
+        }
         None => String::new(),
     }
 }
@@ -102,7 +110,8 @@ pub(super) async fn last_warning(cluster: &Arc<dyn Cluster>, object: &ObjectRef)
         .iter()
         .filter(|event| event.text("/type") == "Warning")
         .filter(|event| {
-            event.text("/involvedObject/kind") == object.kind && event.text("/involvedObject/name") == object.name
+            event.text("/involvedObject/kind") == object.kind
+                && event.text("/involvedObject/name") == object.name
         })
         .max_by(|one, other| happened(one).cmp(happened(other)))
         .map(|event| format!("event {}: {}", event.text("/reason"), event.text("/message")))

@@ -63,7 +63,9 @@ pub(super) async fn wait(
         }
         let slices = |service: &Service| {
             let index = services.iter().position(|known| known == service);
-            index.and_then(|index| seen.get(index + 1)).is_some_and(|seen| seen.objects().any(has_ready_endpoint))
+            index
+                .and_then(|index| seen.get(index + 1))
+                .is_some_and(|seen| seen.objects().any(has_ready_endpoint))
         };
         match verdict(object, newest(&seen[0]), fail_closed, slices) {
             Verdict::Done => return Ok(()),
@@ -74,7 +76,11 @@ pub(super) async fn wait(
     }
 }
 
-async fn first_look(context: &Context<'_>, object: &ObjectRef, fail_closed: bool) -> Result<Verdict, WaitError> {
+async fn first_look(
+    context: &Context<'_>,
+    object: &ObjectRef,
+    fail_closed: bool,
+) -> Result<Verdict, WaitError> {
     let Some(configuration) = context.cluster.get(object).await? else {
         return Ok(Verdict::Pending(format!("{object} does not exist")));
     };
@@ -109,7 +115,9 @@ fn verdict(
     for service in services_of(configuration) {
         if !answers(&service) {
             let (namespace, name) = &service;
-            return Verdict::Pending(format!("{reference}: service {namespace}/{name} has no ready endpoint"));
+            return Verdict::Pending(format!(
+                "{reference}: service {namespace}/{name} has no ready endpoint"
+            ));
         }
     }
     webhook_configured(reference, configuration, fail_closed)

@@ -61,7 +61,9 @@ pub(super) async fn wait(
         };
         match context.next(event).await {
             Next::Cancelled => return Err(WaitError::Cancelled),
-            Next::TimedOut => return Err(WaitError::TimedOut { reason: diagnosis(context, &seen, &pending).await }),
+            Next::TimedOut => {
+                return Err(WaitError::TimedOut { reason: diagnosis(context, &seen, &pending).await });
+            }
             Next::Event(None) => {
                 nudge_stuck(context, &seen[REPLICA_SETS]).await;
                 continue;
@@ -160,5 +162,6 @@ fn trial_pod(set: &Object) -> Option<Object> {
     fields.remove("creationTimestamp");
     fields.insert("name".into(), json!(format!("{}-meshrun-trial", set.name())));
     fields.insert("namespace".into(), json!(set.namespace()?));
-    Object::new(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"] })).ok()
+    Object::new(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"] }))
+        .ok()
 }
