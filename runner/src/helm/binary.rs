@@ -76,6 +76,12 @@ impl Binary {
         Ok(binary)
     }
 
+    /// A helm of a known version that cannot be started.
+    #[cfg(test)]
+    pub(crate) fn unusable(version: &str) -> Self {
+        Self { path: "/no/helm".into(), version: version.into() }
+    }
+
     /// Runs helm to its end; dropping the future ends the process.
     ///
     /// # Errors

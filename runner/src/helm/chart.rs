@@ -114,7 +114,7 @@ impl ChartArchive {
     pub fn record(&self) -> Result<Value, HelmError> {
         let no_chart = |problem: String| HelmError::NoChart { path: self.path.clone(), problem };
         let parsed = |name: &str| match self.files.iter().find(|file| file.name == name) {
-            Some(file) => yaml::parse(&String::from_utf8_lossy(&file.data))
+            Some(file) => yaml::parse_lenient(&String::from_utf8_lossy(&file.data))
                 .map_err(|message| no_chart(format!("{name}: {message}"))),
             None => Ok(Value::Null),
         };
@@ -196,7 +196,7 @@ fn metadata(files: &[File]) -> Result<Value, String> {
         &["sources", "keywords", "maintainers", "deprecated", "annotations", "dependencies"];
 
     let file = files.iter().find(|file| file.name == "Chart.yaml").ok_or("it has no Chart.yaml")?;
-    let chart = yaml::parse(&String::from_utf8_lossy(&file.data))
+    let chart = yaml::parse_lenient(&String::from_utf8_lossy(&file.data))
         .map_err(|message| format!("Chart.yaml: {message}"))?;
     let mut metadata = Map::new();
     for (key, value) in chart.as_object().into_iter().flatten() {
@@ -229,10 +229,13 @@ fn as_text(value: &Value) -> Value {
 }
 
 fn unpack(archive: &[u8]) -> Result<Vec<File>, String> {
+    if !archive.starts_with(&[0x1f, 0x8b]) {
+        return Err("it is no gzip archive".into());
+    }
     let mut archive = tar::Archive::new(MultiGzDecoder::new(archive).take(MAX_SIZE));
     let mut files = Vec::new();
     for entry in archive.entries().map_err(|error| error.to_string())? {
-        let mut entry = entry.map_err(|error| format!("it is no gzipped tar archive: {error}"))?;
+        let mut entry = entry.map_err(|error| format!("it is damaged: {error}"))?;
         if !entry.header().entry_type().is_file() {
             continue;
         }

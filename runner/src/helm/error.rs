@@ -133,6 +133,14 @@ pub enum HelmError {
         /// `Deployment istiod`.
         object: String,
     },
+    /// What should record a release cannot be read.
+    #[error("{secret} is no Helm release record: {problem}")]
+    Record {
+        /// `Secret istio-system/sh.helm.release.v1.istiod.v1`.
+        secret: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A file cannot be read or written.
     #[error("{doing}")]
     File {
@@ -175,6 +183,9 @@ impl HelmError {
             Self::NotText { .. } => "write the value in quotes: \"true\"",
             Self::DuplicateKey { .. } => {
                 "the chart sets it already: remove your copy from `values`, or use the chart's own value for it"
+            }
+            Self::Record { .. } => {
+                "if nothing else needs it, delete the Secret: the release is then recorded from revision 1 on"
             }
             Self::File { .. } => return None,
         };

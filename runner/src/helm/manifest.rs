@@ -94,6 +94,24 @@ pub(crate) fn take_apart(chart: &str, rendering: &str) -> Result<Parts, HelmErro
     Ok(parts)
 }
 
+/// Reads the objects of a recorded manifest. Takes what an old helm took: keys twice, values that are no text.
+///
+/// # Errors
+/// Where a document is no YAML.
+pub(crate) fn objects(chart: &str, manifest: &str) -> Result<Vec<Object>, HelmError> {
+    let mut objects = Vec::new();
+    for document in documents(manifest) {
+        let value = yaml::parse_lenient(document.text).map_err(|message| HelmError::Yaml {
+            chart: chart.into(),
+            template: document.source.into(),
+            object: guess_object(document.text),
+            message,
+        })?;
+        objects.extend(items(value).into_iter().filter_map(|value| Object::new(value).ok()));
+    }
+    Ok(objects)
+}
+
 /// Splits at lines that start with `---`.
 fn documents(rendering: &str) -> impl Iterator<Item = Document<'_>> {
     let mut source = "";
@@ -174,6 +192,7 @@ fn guess_object(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::helm::HookEvent;
 
     const RENDERING: &str = "\
 ---
@@ -260,8 +279,6 @@ metadata:
         let parts = take_apart("mesh 1.0.0", RENDERING).expect("the rendering is valid");
         assert_eq!(parts.objects[0].at("/metadata/annotations"), None);
     }
-
-    use super::super::HookEvent;
 
     fn refused(document: &str) -> String {
         let rendering = format!("---\n# Source: mesh/templates/a.yaml\n{document}");

@@ -14,6 +14,8 @@ mod manifest;
 pub mod release;
 mod render;
 mod source;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 use std::{

@@ -1,3 +1,0 @@
-//! Helm release records (placeholder while the rest settles).
-/// A release.
-pub struct Release;
