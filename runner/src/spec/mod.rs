@@ -21,6 +21,7 @@ mod node;
 mod overlay;
 mod path;
 mod pipeline;
+mod schema;
 mod scope;
 mod source;
 mod steps;
@@ -28,10 +29,13 @@ mod suggest;
 mod template;
 #[cfg(test)]
 mod tests;
+mod with;
 mod yaml;
 
 pub use finding::{Finding, SpecError};
 pub use load::{Overrides, combinations, load, load_str};
 pub use pipeline::{Isolation, Pipeline, PluginFile, Retry, State, Step, Target};
+pub use schema::{PluginSchema, schema};
 pub use scope::{Evaluated, Outcome, Scope, StepResult, condition, evaluate};
 pub use source::Place;
+pub use with::validate_with;

@@ -3,6 +3,8 @@
 mod errors;
 mod evaluate;
 mod load;
+mod schema;
+mod validate;
 
 use super::{Overrides, Pipeline, load_str};
 
