@@ -250,3 +250,17 @@ fn bracketed(word: &str) -> String {
     }
     written
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_only_functions_that_exist() {
+        let macros = ["has", "all", "exists", "map", "filter"];
+        for name in FUNCTIONS.iter().filter(|name| !macros.contains(name)) {
+            assert!(expr::is_function(name), "{name}");
+        }
+        assert!(!expr::is_function("lower"));
+    }
+}

@@ -1,5 +1,6 @@
 //! Tests of loading and evaluating pipelines, text in and text out.
 
+mod docs;
 mod errors;
 mod evaluate;
 mod load;
