@@ -85,7 +85,7 @@ async fn inspect(global: &GlobalArgs, name: &str, json: bool) -> Result<ExitCode
     row("provides", &names(&description.provides));
     row("requires", &names(&description.requires));
     text.push_str("\nwith:\n");
-    text.push_str(&crate::spec::describe_schema(&description.config_schema));
+    text.push_str(&crate::spec::outline(&description.config_schema));
     if !description.outputs.is_empty() {
         text.push_str("\noutputs:\n");
         for output in &description.outputs {

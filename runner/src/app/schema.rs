@@ -1,7 +1,12 @@
 //! `meshrun schema`: the JSON Schema of pipeline files, with the configuration of every plugin that is found.
 
 use super::{AppError, plugins::load_all};
-use crate::{cli::GlobalArgs, exit_code::ExitCode, report, spec};
+use crate::{
+    cli::GlobalArgs,
+    exit_code::ExitCode,
+    report,
+    spec::{self, PluginSchema},
+};
 
 pub(super) async fn run(global: &GlobalArgs) -> Result<ExitCode, AppError> {
     let plugins = load_all(global).await?;
@@ -9,7 +14,11 @@ pub(super) async fn run(global: &GlobalArgs) -> Result<ExitCode, AppError> {
         .iter()
         .map(|plugin| {
             let description = plugin.description();
-            (description.name.as_str(), &description.config_schema, description.summary.as_str())
+            PluginSchema {
+                name: &description.name,
+                summary: &description.summary,
+                config: &description.config_schema,
+            }
         })
         .collect();
     let schema = spec::schema(&known);

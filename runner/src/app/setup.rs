@@ -53,9 +53,11 @@ pub(super) async fn prepare(global: &GlobalArgs, args: &PipelineArgs) -> Result<
     let lock = LockFile::read(&beside(&pipeline.path))?;
     let plugins = plugins(global, &pipeline, lock.as_ref()).await?;
     let mut findings = Vec::new();
+    let scope = pipeline.scope();
     for step in &pipeline.steps {
         if let Some(plugin) = plugins.get(&step.id) {
-            findings.extend(spec::validate_with(step, &plugin.description().config_schema));
+            let evaluated = spec::evaluate(step, &scope)?;
+            findings.extend(spec::validate_with(step, &evaluated.with, &plugin.description().config_schema));
         }
     }
     findings.extend(spec::validate_capabilities(&pipeline, |step| {

@@ -74,7 +74,12 @@ pub struct Loader {
 impl Loader {
     /// A loader for child processes of this executable; descriptions are cached where the environment says.
     pub fn new(search: SearchPath) -> Self {
-        Self { search, cache: Cache::from_env(), isolation: Isolation::default(), program: host::program() }
+        Self {
+            search,
+            cache: Cache::new(crate::cache::directory()),
+            isolation: Isolation::default(),
+            program: host::program(),
+        }
     }
 
     /// Sets where plugins run.

@@ -18,29 +18,30 @@ use super::{
 pub(super) fn steps(pipeline: &Pipeline, findings: &mut Vec<Finding>) {
     let scope = pipeline.scope();
     for step in &pipeline.steps {
-        let mut checker = Checker { scope: &scope, steps: Some((pipeline, step)), findings: Vec::new() };
+        let mut checker =
+            Checker { scope: &scope, steps: Some((pipeline, step)), off: false, findings: Vec::new() };
+        checker.condition(step);
+        if checker.findings.is_empty() {
+            match scope::condition(step, &scope) {
+                Ok(holds) => checker.off = holds == Some(false),
+                Err(error) => checker.findings.extend(error.findings),
+            }
+        }
+        let before = checker.findings.len();
         if let Some(with) = &step.source.with {
             checker.document(with);
         }
-        if let (Some(source), Some(span)) = (&step.condition, &step.source.condition) {
-            match compile::expression(source, span) {
-                Ok(expression) => checker.expression(&expression, source, span, true),
-                Err(finding) => checker.findings.push(*finding),
-            }
+        if checker.findings.len() == before && !checker.off {
+            let evaluated = scope::evaluate(step, &scope);
+            checker.findings.extend(evaluated.err().into_iter().flat_map(|error| error.findings));
         }
-        let sound = checker.findings.is_empty();
         findings.extend(checker.findings);
-        if sound {
-            findings.extend(scope::evaluate(step, &scope).err().into_iter().flat_map(|error| error.findings));
-            findings
-                .extend(scope::condition(step, &scope).err().into_iter().flat_map(|error| error.findings));
-        }
     }
 }
 
 /// Checks the expressions of a value outside of the steps; they cannot refer to steps.
 pub(super) fn static_value(node: &Node, scope: &Scope) -> Vec<Finding> {
-    let mut checker = Checker { scope, steps: None, findings: Vec::new() };
+    let mut checker = Checker { scope, steps: None, off: false, findings: Vec::new() };
     checker.document(node);
     checker.findings
 }
@@ -48,10 +49,21 @@ pub(super) fn static_value(node: &Node, scope: &Scope) -> Vec<Finding> {
 struct Checker<'p> {
     scope: &'p Scope,
     steps: Option<(&'p Pipeline, &'p Step)>,
+    /// The step is switched off, so it may lack what only the environment can give.
+    off: bool,
     findings: Vec<Finding>,
 }
 
 impl Checker<'_> {
+    fn condition(&mut self, step: &Step) {
+        if let (Some(source), Some(span)) = (&step.condition, &step.source.condition) {
+            match compile::expression(source, span) {
+                Ok(expression) => self.expression(&expression, source, span, true),
+                Err(finding) => self.findings.push(*finding),
+            }
+        }
+    }
+
     fn document(&mut self, node: &Node) {
         match &node.kind {
             Kind::Scalar(serde_json::Value::String(text)) if template::has_expression(text) => {
@@ -127,6 +139,7 @@ impl Checker<'_> {
             }
             (_, None) => {}
             _ if optional => {}
+            ("env", _) if self.off => {}
             ("env", Some(name)) if !self.scope.env.contains_key(name) => {
                 self.findings.push(
                     Finding::error(span, format!("the environment variable `{name}` is not set"))
@@ -236,4 +249,18 @@ fn bracketed(word: &str) -> String {
         }
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_only_functions_that_exist() {
+        let macros = ["has", "all", "exists", "map", "filter"];
+        for name in FUNCTIONS.iter().filter(|name| !macros.contains(name)) {
+            assert!(expr::is_function(name), "{name}");
+        }
+        assert!(!expr::is_function("lower"));
+    }
 }

@@ -16,6 +16,13 @@ use super::{
     yaml,
 };
 
+/// How deep files can include each other.
+const MAX_INCLUDES: usize = 16;
+
+/// Reads a file; `from` is the place that names it.
+///
+/// # Errors
+/// Where it cannot be read or is not UTF-8.
 pub(super) fn read(path: &Path, from: Option<&Span>) -> Found<Arc<Source>> {
     match fs_err::read_to_string(path) {
         Ok(text) => Ok(Source::new(path, text)),
@@ -37,6 +44,9 @@ pub(super) fn read(path: &Path, from: Option<&Span>) -> Found<Arc<Source>> {
 }
 
 /// The document of a file, over those that it includes, with `--set` and `--var` applied.
+///
+/// # Errors
+/// Where a file cannot be read or is not YAML, or the pipeline is no map.
 pub(super) fn load(
     path: &Path,
     source: &Arc<Source>,
@@ -82,6 +92,11 @@ fn with_includes(
         Some(_) => vec![include.value],
         None => Decoder { findings }.list(&include.value, "`include`").to_vec(),
     };
+    // Paths such as `../x/a.yaml` can hide that a file includes itself.
+    if way.len() > MAX_INCLUDES {
+        let message = format!("files include each other more than {MAX_INCLUDES} times");
+        return Err(Box::new(Finding::error(&include.at, message)));
+    }
     way.push(path.to_owned());
     let mut base: Option<Node> = None;
     for item in files {

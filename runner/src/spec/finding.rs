@@ -3,11 +3,12 @@
 use std::fmt;
 
 use meshrun_protocol::{Diagnostic, Severity};
+use serde::Serialize;
 
 use super::source::{Place, Span};
 
 /// One thing to say about a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
@@ -91,18 +92,37 @@ impl fmt::Display for Finding {
         };
         let number = place.line.to_string();
         let margin = " ".repeat(number.len());
-        let text: String = place.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let (text, before, width) = excerpt(place);
         write!(f, "\n{margin}--> {}:{}:{}", place.file, place.line, place.column)?;
         write!(f, "\n{margin} |\n{number} | {text}\n{margin} | ")?;
-        write!(f, "{}{}", " ".repeat(place.column - 1), "^".repeat(place.width))?;
+        write!(f, "{}{}", " ".repeat(before), "^".repeat(width))?;
         match &self.hint {
-            Some(hint) if place.column + place.width + hint.chars().count() < CARET_LINE => {
+            Some(hint) if before + width + hint.chars().count() < CARET_LINE => {
                 write!(f, " {hint}")
             }
             Some(hint) => write!(f, "\n{margin} = {hint}"),
             None => Ok(()),
         }
     }
+}
+
+/// The line as it is shown, with the columns before the caret and under it; of a long line, a part.
+fn excerpt(place: &Place) -> (String, usize, usize) {
+    const LONGEST: usize = 140;
+    const BEFORE: usize = 60;
+    let skip = match place.text.chars().count() {
+        length if length > LONGEST => (place.column - 1).saturating_sub(BEFORE),
+        _ => 0,
+    };
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let mut text: String = place.text.chars().skip(skip).take(LONGEST).map(printable).collect();
+    let before = place.column - 1 - skip;
+    let width = place.width.min(LONGEST - before.min(LONGEST - 1));
+    if skip > 0 {
+        text = text.chars().skip(3).collect();
+        text.insert_str(0, "...");
+    }
+    (text, before, width)
 }
 
 /// Why a pipeline cannot be used: everything that was found, in the order of the files' lines.

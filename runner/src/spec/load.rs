@@ -27,7 +27,8 @@ pub(super) const PLUGIN_KEYS: [&str; 2] = ["path", "sha256"];
 /// Keys of `state`.
 pub(super) const STATE_KEYS: [&str; 1] = ["namespace"];
 
-const MAX_CONCURRENCY: u32 = 256;
+/// The most steps that can be allowed to run at the same time.
+pub(super) const MAX_CONCURRENCY: u32 = 256;
 
 /// What the command line and the environment say about a pipeline.
 #[derive(Debug, Clone, Default)]

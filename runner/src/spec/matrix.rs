@@ -10,6 +10,9 @@ use super::{
     suggest::did_you_mean,
 };
 
+/// As many as GitHub Actions allows.
+const MAX_COMBINATIONS: usize = 256;
+
 /// One combination of values.
 pub(super) type Combination = Map<String, Value>;
 
@@ -29,6 +32,11 @@ pub(super) fn combinations(node: &Node, decoder: &mut Decoder<'_>) -> Vec<Combin
                 continue;
             }
         };
+        if all.len() * values.len() > MAX_COMBINATIONS {
+            let message = format!("the matrix has more than {MAX_COMBINATIONS} combinations");
+            decoder.findings.push(Finding::error(&entry.at, message));
+            return Vec::new();
+        }
         keys.push(entry.key.as_str());
         all = all
             .iter()

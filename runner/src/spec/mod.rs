@@ -20,9 +20,11 @@ mod load;
 mod matrix;
 mod node;
 mod object_expr;
+mod outline;
 mod overlay;
 mod path;
 mod pipeline;
+mod schema;
 mod scope;
 mod source;
 mod steps;
@@ -30,25 +32,16 @@ mod suggest;
 mod template;
 #[cfg(test)]
 mod tests;
+mod with;
 mod yaml;
 
 pub use capabilities::validate_capabilities;
 pub use finding::{Finding, SpecError, settle};
 pub use load::{Overrides, combinations, load, load_str};
 pub use object_expr::expression_holds;
+pub use outline::outline;
 pub use pipeline::{Isolation, Pipeline, PluginFile, Retry, State, Step, Target};
+pub use schema::{PluginSchema, schema};
 pub use scope::{Evaluated, Outcome, Scope, StepResult, condition, evaluate};
 pub use source::Place;
-
-/// stub
-pub fn describe_schema(_: &serde_json::Value) -> String {
-    String::new()
-}
-/// stub
-pub fn schema(_: &[(&str, &serde_json::Value, &str)]) -> serde_json::Value {
-    serde_json::Value::Null
-}
-/// stub
-pub fn validate_with(_: &Step, _: &serde_json::Value) -> Vec<Finding> {
-    Vec::new()
-}
+pub use with::validate_with;

@@ -27,6 +27,13 @@ pub(super) struct Entry {
     pub(super) value: Node,
 }
 
+/// How a value is reached.
+#[derive(Clone, Copy)]
+enum Way<'n> {
+    Entry(&'n Entry),
+    Item(&'n Node),
+}
+
 impl Node {
     pub(super) fn text(&self) -> Option<&str> {
         match &self.kind {
@@ -80,29 +87,39 @@ impl Node {
     /// The place of the value at a JSON pointer, or of the closest value above it that is there. Lists and maps
     /// are pointed at by their key.
     pub(super) fn place_of(&self, pointer: &str) -> Option<Span> {
+        self.walk(pointer).map(|way| match way {
+            Way::Entry(entry) => entry.place(),
+            Way::Item(item) => item.first(),
+        })
+    }
+
+    /// The place of the key that leads to the value at a JSON pointer; `None` at the top.
+    pub(super) fn key_of(&self, pointer: &str) -> Option<Span> {
+        self.walk(pointer).map(|way| match way {
+            Way::Entry(entry) => entry.at.clone(),
+            Way::Item(item) => item.first(),
+        })
+    }
+
+    /// The last thing on the way to a JSON pointer that is there.
+    fn walk(&self, pointer: &str) -> Option<Way<'_>> {
         let mut node = self;
-        let mut span = None;
+        let mut last = None;
         for token in pointer.split('/').skip(1) {
             let token = token.replace("~1", "/").replace("~0", "~");
-            match &node.kind {
-                Kind::Map(_) => match node.entry(&token) {
-                    Some(entry) => {
-                        node = &entry.value;
-                        span = Some(entry.place());
-                    }
-                    None => break,
-                },
-                Kind::Seq(items) => match token.parse::<usize>().ok().and_then(|index| items.get(index)) {
-                    Some(item) => {
-                        node = item;
-                        span = Some(item.first());
-                    }
-                    None => break,
-                },
-                Kind::Scalar(_) => break,
-            }
+            let way = match &node.kind {
+                Kind::Map(_) => node.entry(&token).map(Way::Entry),
+                Kind::Seq(items) => token.parse::<usize>().ok().and_then(|at| items.get(at)).map(Way::Item),
+                Kind::Scalar(_) => None,
+            };
+            let Some(way) = way else { break };
+            node = match way {
+                Way::Entry(entry) => &entry.value,
+                Way::Item(item) => item,
+            };
+            last = Some(way);
         }
-        span
+        last
     }
 
     /// A short span to point at: the scalar, or the first key or item of a collection.

@@ -195,4 +195,10 @@ impl Step {
         let inside = self.source.with.as_ref().and_then(|with| with.place_of(pointer));
         inside.unwrap_or_else(|| self.source.with_key.clone())
     }
+
+    /// As [`Step::place_of`], but the key and not its value.
+    pub(super) fn key_span(&self, pointer: &str) -> Span {
+        let inside = self.source.with.as_ref().and_then(|with| with.key_of(pointer));
+        inside.unwrap_or_else(|| self.span_of(pointer))
+    }
 }

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::Serialize;
+
 /// A text that was parsed: a pipeline file or an argument of the command line.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -87,7 +89,7 @@ impl Span {
 }
 
 /// Where something stands in a pipeline file or on the command line.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
     /// The file as it was named, or an option such as `--set`.
     pub file: String,

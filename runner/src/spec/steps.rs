@@ -22,7 +22,8 @@ pub(super) const KEYS: [&str; 10] =
 /// Keys of `retry`.
 pub(super) const RETRY_KEYS: [&str; 3] = ["attempts", "backoff", "max-backoff"];
 
-const MAX_ATTEMPTS: u32 = 100;
+/// The most attempts that `retry` can ask for.
+pub(super) const MAX_ATTEMPTS: u32 = 100;
 
 /// Decodes the steps and links them.
 pub(super) fn decode(entry: &Entry, decoder: &mut Decoder<'_>) -> Vec<Step> {

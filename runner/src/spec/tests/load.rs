@@ -254,7 +254,43 @@ proptest! {
     }
 
     #[test]
+    fn no_change_of_a_text_makes_it_panic(at in 0usize..WHOLE.len(), length in 0usize..60, new in "[a-z:\\-\\n \\[\\]{}'\"#&*!|>%$é\\t]{0,12}") {
+        let end = (at + length).min(WHOLE.len());
+        let text = format!("{}{new}{}", &WHOLE[..at], &WHOLE[end..]);
+        let _ = crate::spec::load_str("x.yaml", &text, &Overrides::default()).map_err(|error| error.render());
+    }
+
+    #[test]
     fn no_text_makes_it_panic(text in "[a-z:\\-\\n \\[\\]{}'\"#&*!|>%@`0-9.$é\\t]{0,80}") {
         let _ = crate::spec::load_str("x.yaml", &text, &Overrides::default()).map_err(|error| error.render());
     }
+}
+
+#[test]
+fn files_from_windows_are_read_too() {
+    let text =
+        format!("{}{}", '\u{feff}', "name: prod\r\nsteps:\r\n  - id: a\r\n    uses: x\r\n    tmeout: 1m\r\n");
+    insta::assert_snapshot!(super::refusal(&text, &Overrides::default()));
+}
+
+#[test]
+fn a_step_that_is_switched_off_needs_no_environment() {
+    let text = "vars: { kiali: false }
+steps:
+  - id: kiali
+    uses: kiali
+    if: ${{ vars.kiali }}
+    with: { password: \"${{ env.KIALI_PASSWORD }}\" }
+";
+    assert_eq!(pipeline(text).steps.len(), 1);
+    insta::assert_snapshot!(super::refusal(text, &vars(&["kiali=true"])));
+}
+
+#[test]
+fn of_long_lines_a_part_is_shown() {
+    let text = format!(
+        "name: a\nsteps: [{{ id: a, uses: x, with: {{ a: \"{}${{{{ vars.x }}}}\" }} }}]\n",
+        "long ".repeat(60)
+    );
+    insta::assert_snapshot!(super::refusal(&text, &Overrides::default()));
 }

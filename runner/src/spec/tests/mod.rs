@@ -1,8 +1,11 @@
 //! Tests of loading and evaluating pipelines, text in and text out.
 
+mod docs;
 mod errors;
 mod evaluate;
 mod load;
+mod schema;
+mod validate;
 
 use super::{Overrides, Pipeline, load_str};
 
