@@ -69,6 +69,21 @@ async fn the_next_revision_supersedes_the_one_before() {
     assert_eq!(latest.release.version, 2);
 }
 
+#[test]
+fn reads_what_helm_wrote() {
+    let secret: Object =
+        serde_json::from_str(include_str!("record-helm-3.17.json")).expect("it is an object");
+    let release = Stored::decode(secret).expect("it is a record").release;
+    assert_eq!((release.name.as_str(), release.version), ("istio-gateway", 2));
+    assert_eq!(
+        (release.info.status, release.info.description.as_str()),
+        (Status::Deployed, "Upgrade complete")
+    );
+    assert_eq!(release.config, json!({ "autoscaling": { "minReplicas": 3 } }));
+    assert_eq!(release.chart_title(), "gateway-1.19.3");
+    insta::assert_snapshot!(names(&release.objects().expect("the manifest is YAML")).join("\n"));
+}
+
 /// What helm 3 writes beside what meshrun writes: unknown fields, missing ones, null.
 #[test]
 fn reads_records_with_more_and_with_less() {

@@ -116,6 +116,8 @@ async fn a_vendored_chart_is_pinned_by_its_digest() {
     let charts = [chart("base", "1.19.3"), chart("gateway", "1.30.3")];
     let vendored = helm.vendor(&charts, mirror.path()).await.expect("the charts are there");
     assert!(mirror.path().join("base-1.19.3.tgz").is_file());
+    let directory = helm.chart(&charts[0]).await.expect("it is there");
+    assert_eq!(directory.digest, vendored[0].digest);
 
     let mut lock = LockFile::default();
     for chart in &vendored {
