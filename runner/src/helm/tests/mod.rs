@@ -75,3 +75,12 @@ fn names(objects: &[Object]) -> Vec<String> {
 fn told(error: &HelmError) -> String {
     format!("{error}\nhint: {}", error.hint().unwrap_or_default())
 }
+
+/// The same, without helm's own words after a text: they differ from version to version.
+fn told_without_helm(error: &HelmError, text: &str) -> String {
+    let told = told(error);
+    match (told.split_once(text), told.split_once("\nhint: ")) {
+        (Some((before, _)), Some((_, hint))) => format!("{before}{text} ...\nhint: {hint}"),
+        _ => told,
+    }
+}
