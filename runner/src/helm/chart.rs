@@ -23,7 +23,8 @@ pub struct ChartArchive {
     pub version: String,
     /// Archive or directory it was read from.
     pub path: PathBuf,
-    /// `sha256:...` of the archive, or of the names and contents of a directory's files.
+    /// `sha256:...` of the names and contents of its files: the same for a directory, an archive of it, and every
+    /// repository that has it.
     pub digest: String,
     /// What its templates use.
     pub(crate) uses: Uses,
@@ -57,22 +58,20 @@ impl ChartArchive {
     pub fn load(path: &Path) -> Result<Self, HelmError> {
         let no_chart = |problem: String| HelmError::NoChart { path: path.into(), problem };
         let is_dir = fs_err::metadata(path).map_err(HelmError::file("read a chart"))?.is_dir();
-        let (files, digest) = if is_dir {
-            let files = read_dir(path)?;
-            let digest = digest_of(&files);
-            (files, digest)
+        let mut files = if is_dir {
+            read_dir(path)?
         } else {
             let archive = fs_err::read(path).map_err(HelmError::file("read a chart"))?;
-            let digest = format!("sha256:{}", digest::of(&archive));
-            (unpack(&archive).map_err(no_chart)?, digest)
+            unpack(&archive).map_err(no_chart)?
         };
+        files.sort_by(|a, b| a.name.cmp(&b.name));
         let metadata = metadata(&files).map_err(no_chart)?;
         let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
         Ok(Self {
             name: text("name"),
             version: text("version"),
             path: path.into(),
-            digest,
+            digest: digest_of(&files),
             uses: Uses::of(&files),
             files,
         })
@@ -291,7 +290,6 @@ fn read_dir(root: &Path) -> Result<Vec<File>, HelmError> {
             }
         }
     }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
 }
 

@@ -19,18 +19,9 @@ impl Parts {
 
     /// The digest of all parts.
     pub(crate) fn hex(self) -> String {
-        hex(&self.0.finalize())
+        self.0.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+            text
+        })
     }
-}
-
-/// The digest of bytes, as `sha256sum` prints it.
-pub(crate) fn of(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-        text
-    })
 }

@@ -85,10 +85,9 @@ pub(crate) fn take_apart(chart: &str, rendering: &str) -> Result<Parts, HelmErro
         }
         if !is_crd && !is_hook {
             parts.manifest.push_str("---\n");
-            parts.manifest.push_str(document.text);
-            if !document.text.ends_with('\n') {
-                parts.manifest.push('\n');
-            }
+            // helm 3 and 4 differ in the empty lines at the end of a document.
+            parts.manifest.push_str(document.text.trim_end());
+            parts.manifest.push('\n');
         }
     }
     Ok(parts)
@@ -110,6 +109,14 @@ pub(crate) fn objects(chart: &str, manifest: &str) -> Result<Vec<Object>, HelmEr
         objects.extend(items(value).into_iter().filter_map(|value| Object::new(value).ok()));
     }
     Ok(objects)
+}
+
+/// Whether two manifests have the same documents, whatever the space around them.
+pub(crate) fn is_same(a: &str, b: &str) -> bool {
+    a == b
+        || documents(a)
+            .map(|document| document.text.trim())
+            .eq(documents(b).map(|document| document.text.trim()))
 }
 
 /// Splits at lines that start with `---`.

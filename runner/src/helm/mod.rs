@@ -100,6 +100,10 @@ impl<K: Eq + Hash, V> Once<K, V> {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Such work is cancelled only when the runtime ends, and this future with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }

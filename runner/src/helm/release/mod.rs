@@ -171,7 +171,7 @@ impl Release {
         self.info.status == Status::Deployed
             && self.chart_field("name") == rendered.chart.name
             && self.chart_field("version") == rendered.chart.version
-            && self.manifest == rendered.manifest
+            && manifest::is_same(&self.manifest, &rendered.manifest)
             && same_values(&self.config, &rendered.values)
             && self.hook_manifests().eq(rendered.hooks.iter().map(|hook| hook.manifest.as_str()))
     }

@@ -44,6 +44,18 @@ fn helm_with_cache(mirror: PathBuf, cache: &Path) -> Helm {
     Helm::new(HelmOptions { helm: helm_program(), mirrors: vec![mirror], cache: cache.into(), lock: None })
 }
 
+/// Writes a chart `mesh 1.0.0` into a new mirror.
+fn mirror_with(files: &[(&str, &str)]) -> TempDir {
+    let mirror = tempfile::tempdir().expect("a temporary directory");
+    let chart = [("Chart.yaml", "apiVersion: v2\nname: mesh\nversion: 1.0.0\n")];
+    for (name, text) in chart.iter().chain(files) {
+        let file = mirror.path().join("mesh").join(name);
+        fs_err::create_dir_all(file.parent().expect("it lies in the chart")).expect("it is made");
+        fs_err::write(file, text).expect("it is written");
+    }
+    mirror
+}
+
 fn chart(name: &str, version: &str) -> Chart {
     Chart { name: name.into(), version: version.into(), repository: None, path: None }
 }
@@ -62,4 +74,13 @@ fn names(objects: &[Object]) -> Vec<String> {
 
 fn told(error: &HelmError) -> String {
     format!("{error}\nhint: {}", error.hint().unwrap_or_default())
+}
+
+/// The same, without helm's own words after a text: they differ from version to version.
+fn told_without_helm(error: &HelmError, text: &str) -> String {
+    let told = told(error);
+    match (told.split_once(text), told.split_once("\nhint: ")) {
+        (Some((before, _)), Some((_, hint))) => format!("{before}{text} ...\nhint: {hint}"),
+        _ => told,
+    }
 }

@@ -1,5 +1,6 @@
 //! Helm's records of releases.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -69,6 +70,41 @@ async fn the_next_revision_supersedes_the_one_before() {
     assert_eq!(latest.release.version, 2);
 }
 
+/// Records made by `helm install` and `helm upgrade` of the gateway's stand-in.
+const BY_HELM: [&str; 2] = [include_str!("record-helm-3.17.json"), include_str!("record-helm-4.3.json")];
+
+#[tokio::test]
+async fn takes_over_what_helm_deployed_without_a_new_revision() {
+    for record in BY_HELM {
+        let secret: Object = serde_json::from_str(record).expect("it is an object");
+        let release = Stored::decode(secret).expect("it is a record").release;
+        assert_eq!((release.name.as_str(), release.version), ("istio-gateway", 2));
+        assert_eq!(
+            (release.info.status, release.info.description.as_str()),
+            (Status::Deployed, "Upgrade complete")
+        );
+        assert_eq!(release.config, json!({ "autoscaling": { "minReplicas": 3 } }));
+
+        // The chart as it was then, out of the record.
+        let mirror = tempfile::tempdir().expect("a temporary directory");
+        let dir = mirror.path().join("gateway");
+        fs_err::create_dir_all(dir.join("templates")).expect("it is made");
+        let write = |name: &str, data: &[u8]| fs_err::write(dir.join(name), data).expect("it is written");
+        write("Chart.yaml", release.chart["metadata"].to_string().as_bytes());
+        write("values.yaml", release.chart["values"].to_string().as_bytes());
+        for template in release.chart["templates"].as_array().expect("it has templates") {
+            let data = STANDARD.decode(template["data"].as_str().expect("it is text")).expect("it is base64");
+            write(template["name"].as_str().expect("it is text"), &data);
+        }
+        let (helm, _cache) = helm(mirror.path().into());
+        let same = action("istio-gateway", "gateway", "1.19.3", release.config.clone());
+        assert!(release.is_same(&helm.render(&same, &kubernetes(), true).await.expect("it renders")));
+        let other =
+            action("istio-gateway", "gateway", "1.19.3", json!({ "autoscaling": { "minReplicas": 4 } }));
+        assert!(!release.is_same(&helm.render(&other, &kubernetes(), true).await.expect("it renders")));
+    }
+}
+
 /// What helm 3 writes beside what meshrun writes: unknown fields, missing ones, null.
 #[test]
 fn reads_records_with_more_and_with_less() {
@@ -119,6 +155,5 @@ fn marks_objects_as_helm_does() {
 }
 
 fn base64(text: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(text)
+    STANDARD.encode(text)
 }

@@ -68,7 +68,81 @@ async fn repeats_what_a_values_schema_refuses() {
     let (helm, _cache) = helm(fixtures());
     let gateway = action("istio-gateway", "gateway", "1.19.3", json!({ "servcie": {} }));
     let error = helm.render(&gateway, &kubernetes(), false).await.expect_err("there is no such value");
+    assert!(error.to_string().contains("servcie"), "{error}");
+    insta::assert_snapshot!(told_without_helm(&error, "in the following chart(s):"));
+}
+
+#[tokio::test]
+async fn repeats_what_a_chart_says_when_it_fails() {
+    let mirror = mirror_with(&[("templates/a.yaml", "{{ fail \"unknown profile\" }}")]);
+    let (helm, _cache) = helm(mirror.path().into());
+    let mesh = action("mesh", "mesh", "1.0.0", json!({}));
+    let error = helm.render(&mesh, &kubernetes(), false).await.expect_err("the chart fails");
     insta::assert_snapshot!(told(&error));
+}
+
+#[tokio::test]
+async fn says_that_a_chart_is_not_for_this_cluster() {
+    let chart = "apiVersion: v2\nname: mesh\nversion: 1.0.0\nkubeVersion: '>=1.99.0'\n";
+    let mirror = mirror_with(&[("Chart.yaml", chart)]);
+    let (helm, _cache) = helm(mirror.path().into());
+    let mesh = action("mesh", "mesh", "1.0.0", json!({}));
+    let error = helm.render(&mesh, &kubernetes(), false).await.expect_err("the cluster is too old");
+    insta::assert_snapshot!(told(&error));
+}
+
+#[tokio::test]
+async fn tells_apart_what_a_chart_with_everything_renders() {
+    let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: a.example.com }\n";
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\ndata:\n  \
+                  found: {{ lookup \"v1\" \"Secret\" .Release.Namespace \"\" | toJson | quote }}\n  \
+                  apis: {{ .Capabilities.APIVersions.Has \"monitoring.coreos.com/v1\" | quote }}\n  \
+                  name: {{ .Values.name | quote }}\n";
+    let hook = "apiVersion: batch/v1\nkind: Job\nmetadata: { name: b, annotations: { helm.sh/hook: post-install } }\n";
+    let mirror = mirror_with(&[
+        ("charts/sub/Chart.yaml", "apiVersion: v2\nname: sub\nversion: 1.0.0\n"),
+        ("charts/sub/crds/a.yaml", crd),
+        ("templates/a.yaml", config),
+        ("templates/b.yaml", hook),
+        ("templates/NOTES.txt", "<{{ .Values.name }}> & co"),
+        ("templates/ignored.yaml", "{{ fail \"not part of the chart\" }}"),
+        (".helmignore", "ignored.yaml\n"),
+    ]);
+    let (helm, _cache) = helm(mirror.path().into());
+    let mesh = action("mesh", "mesh", "1.0.0", json!({ "name": "one: \"two\"" }));
+    let mesh = helm.render(&mesh, &kubernetes(), false).await.expect("the chart renders");
+    let hooks: Vec<_> = mesh.hooks.iter().map(|hook| hook.object.to_string()).collect();
+    assert_eq!(names(&mesh.crds), ["CustomResourceDefinition a.example.com"]);
+    assert_eq!((names(&mesh.objects), hooks), (vec!["ConfigMap a".to_owned()], vec!["Job b".to_owned()]));
+    assert_eq!(mesh.objects[0].text("/data/apis"), "true");
+    assert_eq!(mesh.notes, "<one: \"two\"> & co");
+    insta::assert_json_snapshot!(mesh.warnings);
+}
+
+#[tokio::test]
+async fn a_rendering_with_a_secret_stays_off_the_disk() {
+    let secret =
+        "apiVersion: v1\nkind: Secret\nmetadata: { name: a }\nstringData: { key: {{ .Values.key }} }\n";
+    let mirror = mirror_with(&[("templates/a.yaml", secret)]);
+    let (helm, cache) = helm(mirror.path().into());
+    let mesh = action("mesh", "mesh", "1.0.0", json!({ "key": "s3cret" }));
+    helm.render(&mesh, &kubernetes(), false).await.expect("the chart renders");
+    assert!(!cache.path().join("renders").exists());
+}
+
+#[tokio::test]
+async fn the_cache_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (helm, cache) = helm(fixtures());
+    helm.render(&action("istiod", "istiod", "1.19.3", json!({})), &kubernetes(), false)
+        .await
+        .expect("it renders");
+    let renders = cache.path().join("renders");
+    let mode = |path: &Path| path.metadata().expect("it is there").permissions().mode() & 0o777;
+    let files: Vec<_> =
+        fs_err::read_dir(&renders).expect("it is there").flatten().map(|file| file.path()).collect();
+    assert_eq!((mode(&renders), files.len(), mode(&files[0])), (0o700, 1, 0o600));
 }
 
 #[tokio::test]

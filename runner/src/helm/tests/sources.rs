@@ -22,12 +22,15 @@ async fn says_what_was_searched() {
 #[tokio::test]
 async fn says_that_a_repository_cannot_be_reached() {
     let (helm, _cache) = offline(vec!["charts".into()]);
-    // Port 1 of this machine: refused at once, and nothing leaves it.
     let mut chart = chart("istiod", "1.19.3");
-    chart.repository = Some("http://127.0.0.1:1/charts".into());
-    insta::assert_snapshot!(refused(&helm, &chart).await);
-    chart.repository = Some("oci://127.0.0.1:1/charts".into());
-    insta::assert_snapshot!(refused(&helm, &chart).await);
+    // Port 1 of this machine: refused at once, and nothing leaves it.
+    for repository in ["http://127.0.0.1:1/charts", "oci://127.0.0.1:1/charts"] {
+        chart.repository = Some(repository.into());
+        let error = helm.chart(&chart).await.expect_err("nobody answers");
+        assert!(error.to_string().ends_with("connection refused"), "{error}");
+        let told = told_without_helm(&error, "does not give it:").replace(repository, "REPOSITORY");
+        insta::allow_duplicates! { insta::assert_snapshot!(told) }
+    }
 }
 
 #[tokio::test]
@@ -116,6 +119,8 @@ async fn a_vendored_chart_is_pinned_by_its_digest() {
     let charts = [chart("base", "1.19.3"), chart("gateway", "1.30.3")];
     let vendored = helm.vendor(&charts, mirror.path()).await.expect("the charts are there");
     assert!(mirror.path().join("base-1.19.3.tgz").is_file());
+    let directory = helm.chart(&charts[0]).await.expect("it is there");
+    assert_eq!(directory.digest, vendored[0].digest);
 
     let mut lock = LockFile::default();
     for chart in &vendored {
