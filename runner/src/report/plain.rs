@@ -117,6 +117,9 @@ impl Reporter for Plain {
                 }
             }
             Event::Diagnosed { step, diagnostic, place } => {
+                if !self.state.is_news(step.as_ref(), diagnostic) {
+                    return;
+                }
                 let place = place.as_deref();
                 let name = step.as_ref().map(StepId::as_str);
                 self.output.line(&self.style.diagnostic(name, diagnostic, place));
@@ -177,7 +180,7 @@ impl Reporter for Plain {
                 self.annotate(level, None, &title, &check.evidence, check.hint.as_deref());
             }
             Event::StepRetrying { step, attempt, attempts, backoff, error } => {
-                let next = humantime::format_duration(*backoff);
+                let next = text::duration(*backoff);
                 self.step_problem(
                     at,
                     step,

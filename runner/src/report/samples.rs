@@ -267,6 +267,31 @@ pub(super) fn failure() -> Run {
     run
 }
 
+/// Two checks of the last step fail.
+pub(super) fn failed_checks() -> Run {
+    let first = Check::failed(
+        "crds",
+        "the CRDs of Istio are served",
+        "13 of 14: telemetries.telemetry.istio.io is not",
+    )
+    .with_hint("run the step that brings them again");
+    let second = Check::failed("gateway", "the gateway answers", "GET http://10.0.0.7/: connection refused");
+    let error = problem(
+        "2 of 3 checks failed: the CRDs of Istio are served: 13 of 14: telemetries.telemetry.istio.io is not",
+        "run the step that brings them again",
+    );
+    let checked = |check: Check| (0.2, Event::Checked { step: id("verify"), check });
+    vec![
+        (0.0, started()),
+        (0.1, begin("verify")),
+        checked(Check::passed("version", "istiod runs 1.19.3", "image docker.io/istio/pilot:1.19.3")),
+        checked(first),
+        checked(second),
+        (0.3, ended("verify", StepOutcome::Failed { error, tolerated: false }, 0.2, Tally::default())),
+        (0.3, finished(RunOutcome::Failed, 0.3, Tally::default())),
+    ]
+}
+
 /// The second attempt succeeds; a step with continue-on-error fails.
 pub(super) fn retry() -> Run {
     let mut run = vec![(0.0, started())];
@@ -282,6 +307,7 @@ pub(super) fn retry() -> Run {
     );
     run.extend([
         (1.0, begin("istiod")),
+        (1.0, twice()),
         (1.0, action("istiod", "chart", ISTIOD)),
         (1.2, acted("istiod", "chart", ActionOutcome::Failed { error: refused.clone() }, 0.2)),
         (
@@ -295,6 +321,7 @@ pub(super) fn retry() -> Run {
             },
         ),
         (6.2, Event::StepStarted { step: id("istiod"), attempt: 2 }),
+        (6.2, twice()),
         (6.2, action("istiod", "chart", ISTIOD)),
         (6.5, release("istiod", "istiod", 4)),
         (6.5, acted("istiod", "chart", ActionOutcome::Done, 0.3)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshrun_protocol::Check;
+use meshrun_protocol::{Check, Diagnostic};
 
 use crate::{
     event::{ActionOutcome, Event, Problem, StepOutcome, Tally},
@@ -16,6 +16,8 @@ pub(super) struct RunState {
     pub(super) steps: Vec<StepState>,
     /// Ctrl-C or SIGTERM arrived.
     pub(super) interrupted: bool,
+    /// Findings told so far: a step that is tried again finds the same again.
+    findings: Vec<(Option<StepId>, Diagnostic)>,
 }
 
 /// A step so far.
@@ -101,6 +103,21 @@ impl RunState {
             self.steps.len() - 1
         });
         &mut self.steps[index]
+    }
+
+    /// Whether a finding is told for the first time.
+    pub(super) fn is_news(&mut self, step: Option<&StepId>, diagnostic: &Diagnostic) -> bool {
+        let finding = (step.cloned(), diagnostic.clone());
+        let news = !self.findings.contains(&finding);
+        if news {
+            self.findings.push(finding);
+        }
+        news
+    }
+
+    /// Whether a step has begun.
+    pub(super) fn under_way(&self) -> bool {
+        self.steps.iter().any(|step| step.attempt > 0)
     }
 
     /// Columns of the longest id.

@@ -209,7 +209,7 @@ impl Terminal {
         backoff: Duration,
         error: &Problem,
     ) {
-        let next = humantime::format_duration(backoff);
+        let next = text::duration(backoff);
         let head = self.head(Mark::Again, step, "");
         let mut text =
             self.style.hang(&head, &format!("attempt {attempt} of {attempts} failed, next in {next}"));
@@ -221,10 +221,16 @@ impl Terminal {
     }
 }
 
-/// The checks of a step that are worth a line: all where checks are all it has, else those to be looked at.
+/// The checks of a step that are worth a line: all where checks are all it has, else those to be looked at. What the
+/// step's problem says already is not said twice.
 fn check_lines(step: &StepState, style: &Style) -> Vec<String> {
     let all = style.verbose || step.only_checks();
+    let problem = match &step.outcome {
+        Some(StepOutcome::Failed { error, .. }) => error.message.as_str(),
+        _ => "",
+    };
     let told = step.checks.iter().filter(|check| all || lines::wants_a_line(check));
+    let told = told.filter(|check| !problem.contains(&check.evidence) || !problem.contains(&check.title));
     told.map(|check| {
         let head = format!("    {} ", style.mark(lines::check_mark(check.status)));
         lines::check(&head, check, style)
@@ -252,10 +258,12 @@ impl Reporter for Terminal {
                 self.footer = Some(footer);
             }
             Event::Diagnosed { step, diagnostic, place } => {
-                let name = step.as_ref().map(StepId::as_str);
-                let text = self.style.diagnostic(name, diagnostic, place.as_deref());
-                self.print(&text);
-                self.after_findings = true;
+                if self.state.is_news(step.as_ref(), diagnostic) {
+                    let name = step.as_ref().map(StepId::as_str);
+                    let text = self.style.diagnostic(name, diagnostic, place.as_deref());
+                    self.print(&text);
+                    self.after_findings = !self.state.under_way();
+                }
             }
             Event::StepStarted { step, .. } => {
                 self.told.retain(|(told, _)| told != step);

@@ -121,6 +121,11 @@ fn terminal_tells_a_retry_and_a_tolerated_failure() {
 }
 
 #[test]
+fn terminal_tells_failed_checks_once() {
+    insta::assert_snapshot!(screen(&samples::failed_checks(), wide(80)));
+}
+
+#[test]
 fn terminal_tells_an_interruption() {
     insta::assert_snapshot!(screen(&samples::interrupted(), wide(80)));
 }
