@@ -158,17 +158,17 @@ pub fn build(options: &Options) -> Result<Reporters, ReportError> {
     Ok(Reporters(reporters))
 }
 
-/// Reports events until their channel closes.
+/// Reports events until their channel closes; times are counted from `started`.
 ///
 /// # Errors
 /// Something of the report could not be written.
 pub async fn follow(
     mut events: UnboundedReceiver<Event>,
     reporter: &mut dyn Reporter,
+    started: Instant,
 ) -> Result<(), ReportError> {
-    let start = Instant::now();
     while let Some(event) = events.recv().await {
-        reporter.event(start.elapsed(), &event);
+        reporter.event(started.elapsed(), &event);
     }
     reporter.finish()
 }

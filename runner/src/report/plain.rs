@@ -53,6 +53,13 @@ impl Plain {
         self.output.line(&lines::problem(&head, 9, problem, &self.style));
     }
 
+    fn checks(&mut self, at: Duration, step: &StepId) {
+        let head = format!("{} {}: ", self.clock(at), self.style.paint(Tone::Name, step));
+        for told in lines::told_checks(self.state.step(step), &self.style) {
+            self.output.line(&told.line(&head, 9, &self.style));
+        }
+    }
+
     fn clock(&self, at: Duration) -> String {
         self.style.paint(Tone::Dim, format!("{:>8}", text::duration(at)))
     }
@@ -75,6 +82,7 @@ impl Plain {
             let title = format!("{step}: {}", text::counted(objects.len(), "object"));
             self.output.line(&github::group(&title, &objects));
         }
+        self.checks(at, step);
         let time = text::duration(elapsed);
         match outcome {
             StepOutcome::Succeeded => {
@@ -151,26 +159,13 @@ impl Reporter for Plain {
                     self.step(at, step, &line);
                 }
             }
-            Event::ReleaseRecorded { step, release, namespace, revision } => {
-                self.step(at, step, &format!("recorded release {namespace}/{release} revision {revision}"));
-            }
             Event::ActionFinished { step, outcome: ActionOutcome::Tolerated { error }, .. } => {
                 self.step_problem(at, step, "failed, but is optional", error);
                 self.annotate(Level::Warning, None, step.as_str(), &error.message, error.hint.as_deref());
             }
-            // A failure is told when its step ends, with what follows from it.
-            Event::ActionFinished { .. } => {}
+            // Told when the step ends, with what follows from it.
+            Event::ActionFinished { .. } | Event::ReleaseRecorded { .. } => {}
             Event::Checked { step, check } => {
-                let word = match check.status {
-                    CheckStatus::Passed => "passed",
-                    CheckStatus::Skipped => "skipped",
-                    CheckStatus::Warning => "warning",
-                    CheckStatus::Failed => "failed",
-                };
-                self.step(at, step, &format!("check {word}: {}: {}", check.title, check.evidence));
-                if let Some(hint) = &check.hint {
-                    self.output.line(&self.style.hang("         hint: ", hint));
-                }
                 let level = match check.status {
                     CheckStatus::Passed | CheckStatus::Skipped => return,
                     CheckStatus::Warning => Level::Warning,

@@ -8,10 +8,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::{
-    ReportError, Reporter, lines,
-    state::{RunState, StepState},
-};
+use super::{ReportError, Reporter, lines, state::RunState};
 use crate::{
     event::{Event, Problem, StepOutcome},
     ids::StepId,
@@ -196,8 +193,9 @@ impl Terminal {
             let head = format!("    {} ", style.mark(Mark::Warn));
             lines::add(&mut text, &lines::problem(&head, console::measure_text_width(&head), error, style));
         }
-        for line in check_lines(step, style) {
-            lines::add(&mut text, &line);
+        for told in lines::told_checks(step, style) {
+            let head = format!("    {} ", style.mark(told.mark()));
+            lines::add(&mut text, &told.text(&head, style));
         }
         self.print(&text);
     }
@@ -219,23 +217,6 @@ impl Terminal {
             bar.set_message(format!("waiting {next} before attempt {} of {attempts}", attempt + 1));
         }
     }
-}
-
-/// The checks of a step that are worth a line: all where checks are all it has, else those to be looked at. What the
-/// step's problem says already is not said twice.
-fn check_lines(step: &StepState, style: &Style) -> Vec<String> {
-    let all = style.verbose || step.only_checks();
-    let problem = match &step.outcome {
-        Some(StepOutcome::Failed { error, .. }) => error.message.as_str(),
-        _ => "",
-    };
-    let told = step.checks.iter().filter(|check| all || lines::wants_a_line(check));
-    let told = told.filter(|check| !problem.contains(&check.evidence) || !problem.contains(&check.title));
-    told.map(|check| {
-        let head = format!("    {} ", style.mark(lines::check_mark(check.status)));
-        lines::check(&head, check, style)
-    })
-    .collect()
 }
 
 impl Reporter for Terminal {
