@@ -1,1 +1,23 @@
-//! stub
+//! What meshrun's own mesh plugins share: versions, chart sources, values, objects, and ways to look at a cluster.
+//!
+//! Everything here is pure or only reads through [`meshrun_sdk::Cx`]; a plugin of another team can use it as well.
+
+mod chart;
+pub mod checks;
+mod names;
+mod object;
+mod observe;
+mod resources;
+mod text;
+pub mod values;
+mod version;
+
+pub use chart::{ChartSource, ISTIO_CHARTS, KIALI_CHARTS};
+pub use names::{ControlPlane, crds};
+pub use object::{Object, lint_objects, object};
+pub use observe::{
+    condition, containers, is_ready, istiod_pods, labels_of, list, name_of, pods, reference, running_version,
+};
+pub use resources::{Quantities, Quantity, Resources};
+pub use text::{StringMap, Text, string_map};
+pub use version::{IstioVersion, UnknownVersion};

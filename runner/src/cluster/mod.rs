@@ -1,7 +1,10 @@
 //! One trait for a Kubernetes cluster: the real one ([`live`]) and the one in memory ([`rehearsal`]).
 
 mod error;
+pub mod live;
 mod object;
+pub mod rehearsal;
+pub mod schema;
 
 use std::collections::BTreeMap;
 

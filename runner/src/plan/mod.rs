@@ -1,4 +1,183 @@
 //! From a pipeline, its plugins and a cluster to a [`model::Plan`]: what would change, object by object.
+//!
+//! [`Planner::plan_all`] goes through the steps by their needs; [`Planner::plan_step`] does one of them and is what the
+//! executor calls again just before a step runs.
 
+mod compare;
+pub mod condition;
+mod diff;
+mod error;
+mod known;
 pub mod model;
+pub mod owned;
+pub mod phases;
+mod release;
 pub mod render;
+mod services;
+mod step;
+pub mod work;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures::future::try_join_all;
+use serde_json::{Map, Value};
+
+pub use error::PlanError;
+pub use services::ReadOnly;
+pub use step::PlannedStep;
+pub(crate) use step::{HELM_MANAGER, MANAGER};
+
+use crate::{
+    cluster::Cluster,
+    helm::Helm,
+    ids::StepId,
+    plugin::Plugin,
+    spec::{Pipeline, Scope, Step, StepResult},
+};
+use known::KnownApis;
+use model::{Plan, StepPlan, StepState};
+
+/// Everything a plan is made from.
+#[derive(Clone)]
+pub struct Planner {
+    pipeline: Arc<Pipeline>,
+    plugins: Arc<BTreeMap<StepId, Plugin>>,
+    cluster: Arc<dyn Cluster>,
+    helm: Arc<Helm>,
+    apis: Arc<KnownApis>,
+}
+
+/// Which steps take part: all of them, or those that `--only` and `--from` leave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Ids of the steps that run; `None` is all of them.
+    pub steps: Option<BTreeSet<StepId>>,
+}
+
+impl Selection {
+    /// Whether a step takes part.
+    pub fn contains(&self, step: &StepId) -> bool {
+        self.steps.as_ref().is_none_or(|steps| steps.contains(step))
+    }
+}
+
+/// A plan and what is needed to carry it out.
+pub struct Planned {
+    /// What people and tools see.
+    pub plan: Plan,
+    /// The steps that are known, ready to run.
+    pub steps: BTreeMap<StepId, PlannedStep>,
+    /// Steps that are not selected, with the outputs that the cluster shows of them.
+    pub unselected: BTreeMap<StepId, Map<String, Value>>,
+}
+
+impl Planner {
+    /// Takes a pipeline, the plugin of each of its steps, a cluster and helm.
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        plugins: BTreeMap<StepId, Plugin>,
+        cluster: Arc<dyn Cluster>,
+        helm: Arc<Helm>,
+    ) -> Self {
+        let apis = Arc::new(KnownApis::new(Arc::clone(&cluster)));
+        Self { pipeline, plugins: Arc::new(plugins), cluster, helm, apis }
+    }
+
+    /// The pipeline.
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Arc<dyn Cluster> {
+        &self.cluster
+    }
+
+    /// Plans every selected step as far as it can be known before anything has run.
+    ///
+    /// # Errors
+    /// The first step that cannot be planned, and why.
+    pub async fn plan_all(&self, selection: &Selection) -> Result<Planned, (StepId, PlanError)> {
+        let mut scope = self.pipeline.scope();
+        let mut plans: BTreeMap<StepId, StepPlan> = BTreeMap::new();
+        let mut steps = BTreeMap::new();
+        let mut unselected = BTreeMap::new();
+        // Steps whose needs are planned are planned side by side, level by level: a step must know the outputs and
+        // the CRDs of those it needs.
+        let mut left: Vec<&Step> = self.pipeline.steps.iter().collect();
+        while !left.is_empty() {
+            let (level, later): (Vec<&Step>, Vec<&Step>) =
+                left.into_iter().partition(|step| step.needs.iter().all(|need| plans.contains_key(need)));
+            let scope_now = &scope;
+            let answers = try_join_all(level.iter().map(|step| async move {
+                let answer = self.plan_selected(step, scope_now, selection).await;
+                answer.map_err(|error| (step.id.clone(), error))
+            }))
+            .await?;
+            for (step, (plan, planned)) in level.into_iter().zip(answers) {
+                let outputs =
+                    planned.as_ref().map(|planned| planned.known_outputs.clone()).unwrap_or_default();
+                if !selection.contains(&step.id) {
+                    unselected.insert(step.id.clone(), outputs.clone());
+                } else if let Some(planned) = planned {
+                    steps.insert(step.id.clone(), planned);
+                }
+                scope.steps.insert(step.id.clone(), StepResult { outputs, ..StepResult::default() });
+                plans.insert(step.id.clone(), plan);
+            }
+            left = later;
+        }
+        let ordered = self.pipeline.steps.iter().filter_map(|step| plans.remove(&step.id)).collect();
+        let plan =
+            Plan { pipeline: self.pipeline.name.clone(), cluster: self.cluster.name(), steps: ordered };
+        Ok(Planned { plan, steps, unselected })
+    }
+
+    async fn plan_selected(
+        &self,
+        step: &Step,
+        scope: &Scope,
+        selection: &Selection,
+    ) -> Result<(StepPlan, Option<PlannedStep>), PlanError> {
+        match self.plan_step(step, scope).await? {
+            // Planned all the same: the selected steps may need its outputs.
+            Outlook::Planned(planned) if !selection.contains(&step.id) => {
+                Ok((without(step, skipped("not selected")), Some(*planned)))
+            }
+            Outlook::Planned(planned) => Ok((planned.plan.clone(), Some(*planned))),
+            Outlook::Skipped => {
+                let condition = step.condition.as_deref().unwrap_or("success()");
+                Ok((without(step, skipped(&format!("`if: {condition}` is false"))), None))
+            }
+            Outlook::KnownAfter(other) => Ok((without(step, StepState::KnownAfter { step: other }), None)),
+        }
+    }
+}
+
+/// How much of a step can be known now.
+pub enum Outlook {
+    /// All of it.
+    Planned(Box<PlannedStep>),
+    /// Its condition is false.
+    Skipped,
+    /// Nothing until this step has run.
+    KnownAfter(StepId),
+}
+
+fn skipped(reason: &str) -> StepState {
+    StepState::Skipped { reason: reason.into() }
+}
+
+fn without(step: &Step, state: StepState) -> StepPlan {
+    StepPlan {
+        id: step.id.clone(),
+        uses: step.uses.clone(),
+        needs: step.needs.clone(),
+        state,
+        actions: Vec::new(),
+        diagnostics: Vec::new(),
+    }
+}

@@ -69,6 +69,9 @@ pub enum ReportError {
     /// Standard output.
     #[error("write the report to standard output")]
     Output(#[source] io::Error),
+    /// Standard input.
+    #[error("read the answer from standard input")]
+    Input(#[source] io::Error),
     /// The JUnit file.
     #[error("write the JUnit report `{}`", path.display())]
     Junit {
@@ -181,6 +184,24 @@ pub fn print(text: &str) -> Result<(), ReportError> {
     let mut out = io::stdout().lock();
     let ended = if text.ends_with('\n') { "" } else { "\n" };
     write!(out, "{text}{ended}").and_then(|()| out.flush()).map_err(ReportError::Output)
+}
+
+/// Asks a question on standard output and returns the line that answers it, without the spaces around it.
+///
+/// # Errors
+/// Standard output cannot be written, or standard input cannot be read.
+pub fn ask(question: &str) -> Result<String, ReportError> {
+    let mut out = io::stdout().lock();
+    write!(out, "{question}").and_then(|()| out.flush()).map_err(ReportError::Output)?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(ReportError::Input)?;
+    Ok(answer.trim().to_owned())
+}
+
+/// Prints findings in a pipeline file, rendered with their places, to standard error.
+pub fn print_findings(findings: &str) {
+    // Nothing is left to be told to whoever closed standard error.
+    let _ = writeln!(io::stderr(), "{findings}");
 }
 
 /// The one place that prints why meshrun ended without having done what was asked: `error: ...`, `hint: ...`.

@@ -27,6 +27,13 @@ impl Surroundings {
         })
     }
 
+    /// Looks at the process's standard error and environment.
+    pub fn detect_error() -> Self {
+        Self::read(std::io::stderr().is_terminal(), console::Term::stderr().size_checked(), |name| {
+            env::var(name).ok().filter(|value| !value.is_empty())
+        })
+    }
+
     fn read(tty: bool, size: Option<(u16, u16)>, var: impl Fn(&str) -> Option<String>) -> Self {
         Self {
             tty,

@@ -1,0 +1,39 @@
+//! `meshrun plan`: what a run would change.
+
+use std::sync::Arc;
+
+use super::{
+    AppError,
+    setup::{connect, helm, prepare, select},
+};
+use crate::{
+    cli::{GlobalArgs, PlanArgs, PlanFormat},
+    exit_code::ExitCode,
+    plan::{Planner, render},
+    report::{self, Options, Surroundings},
+};
+
+pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode, AppError> {
+    let prepared = prepare(global, &args.pipeline).await?;
+    let selection = select(&args.selection, &prepared.pipeline)?;
+    let cluster = connect(&args.cluster, &prepared.pipeline).await?;
+    let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
+    let planner = Planner::new(prepared.pipeline, prepared.plugins, cluster, helm);
+    let planned =
+        planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
+
+    let options = Options {
+        color: global.color,
+        verbose: args.verbose,
+        surroundings: Surroundings::detect(),
+        ..Options::default()
+    };
+    let text = match args.output {
+        PlanFormat::Text => render::text(&planned.plan, &options.style()),
+        PlanFormat::Json => render::json(&planned.plan),
+        PlanFormat::Markdown => render::markdown(&planned.plan),
+    };
+    report::print(&text)?;
+    let changes = planned.plan.counts().any();
+    Ok(if args.detailed_exitcode && changes { ExitCode::Changes } else { ExitCode::Success })
+}

@@ -1,0 +1,71 @@
+//! What an action needs to do its work and to tell of it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use meshrun_protocol::ObjectRef;
+use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::wait::WaitSink;
+use crate::{
+    cluster::Cluster,
+    event::{Done, Event, Tally},
+    ids::StepId,
+};
+
+/// The way events take to the reporters.
+#[derive(Clone)]
+pub struct Events(UnboundedSender<Event>);
+
+impl Events {
+    /// Wraps the sending end.
+    pub fn new(sender: UnboundedSender<Event>) -> Self {
+        Self(sender)
+    }
+
+    /// Sends an event; after the reporters are gone there is nobody to tell.
+    pub fn send(&self, event: Event) {
+        let _ = self.0.send(event);
+    }
+}
+
+/// One action at work.
+#[derive(Clone)]
+pub(super) struct ActionContext {
+    pub(super) cluster: Arc<dyn Cluster>,
+    pub(super) step: StepId,
+    pub(super) action: String,
+    pub(super) events: Events,
+    pub(super) tally: Arc<Mutex<Tally>>,
+    pub(super) started: Instant,
+    pub(super) deadline: Instant,
+    pub(super) cancel: CancellationToken,
+    /// Whether objects may be deleted and created anew where an immutable field changes.
+    pub(super) may_replace: bool,
+}
+
+impl ActionContext {
+    pub(super) fn object_done(&self, object: ObjectRef, done: Done) {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).count(done);
+        self.events.send(Event::ObjectDone {
+            step: self.step.clone(),
+            action: self.action.clone(),
+            object,
+            done,
+        });
+    }
+}
+
+impl WaitSink for ActionContext {
+    fn waiting(&self, reason: &str) {
+        self.events.send(Event::Waiting {
+            step: self.step.clone(),
+            action: self.action.clone(),
+            reason: reason.into(),
+        });
+    }
+
+    fn nudged(&self, replica_set: &ObjectRef) {
+        self.object_done(replica_set.clone(), Done::Nudged);
+    }
+}

@@ -1,0 +1,81 @@
+//! A Helm release: hooks, objects, what the chart no longer has, and the record.
+
+use meshrun_protocol::{Delete, ListQuery};
+
+use super::{
+    apply::apply_objects,
+    context::ActionContext,
+    effects,
+    error::StepError,
+    hooks::{Moment, run_hooks},
+};
+use crate::{
+    cluster::{ClusterError, ErrorKind},
+    event::Event,
+    helm::release::{self, Release, Status, Stored},
+    plan::{HELM_MANAGER, model::Change, work::ReleaseWork},
+};
+
+/// Revisions that are kept, as many as helm keeps.
+const HISTORY: usize = 10;
+
+/// Applies a release and records it as helm would.
+pub(super) async fn apply_release(
+    context: &ActionContext,
+    work: &ReleaseWork,
+    changes: &[Change],
+) -> Result<(), StepError> {
+    let upgrade = work.previous.is_some();
+    if work.record {
+        run_hooks(context, &work.rendered, Moment::before(upgrade)).await?;
+    }
+    apply_objects(context, &work.objects, HELM_MANAGER, changes).await?;
+    effects::delete(context, &Delete { objects: work.obsolete.clone() }).await?;
+    if work.record {
+        record(context, work).await?;
+        run_hooks(context, &work.rendered, Moment::after(upgrade)).await?;
+    }
+    Ok(())
+}
+
+async fn record(context: &ActionContext, work: &ReleaseWork) -> Result<(), StepError> {
+    let previous = work.previous.as_ref();
+    let now = jiff::Timestamp::now();
+    let description = if previous.is_some() { "Upgrade complete" } else { "Install complete" };
+    let next = Release::next(previous.map(|stored| &stored.release), &work.rendered, now, description)
+        .map_err(crate::plan::PlanError::from)?;
+    match context.cluster.create(&next.encode(now)).await {
+        Ok(_) => {}
+        Err(error) if error.kind == ErrorKind::AlreadyExists => {
+            let message = "another helm has recorded this revision meanwhile";
+            return Err(ClusterError::new(error.doing, ErrorKind::Conflict, message).into());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(previous) = previous {
+        context.cluster.replace(&previous.with_status(Status::Superseded, now)).await?;
+        forget_oldest(context, work).await?;
+    }
+    context.events.send(Event::ReleaseRecorded {
+        step: context.step.clone(),
+        release: work.rendered.release.clone(),
+        namespace: work.rendered.namespace.clone(),
+        revision: next.version,
+    });
+    Ok(())
+}
+
+/// Deletes the oldest revisions beyond those that helm would keep.
+async fn forget_oldest(context: &ActionContext, work: &ReleaseWork) -> Result<(), StepError> {
+    let query = ListQuery {
+        api_version: "v1".into(),
+        kind: "Secret".into(),
+        namespace: Some(work.rendered.namespace.clone()),
+        labels: Some(release::selector(&work.rendered.release)),
+    };
+    let secrets = context.cluster.list(&query).await?;
+    for secret in Stored::expired(&secrets, HISTORY) {
+        context.cluster.delete(&secret).await?;
+    }
+    Ok(())
+}

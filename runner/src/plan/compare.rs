@@ -1,0 +1,79 @@
+//! What would happen to one object: asked of the server by a dry run, or of the schemas where it does not exist yet.
+
+use std::sync::Arc;
+
+use meshrun_protocol::Diagnostic;
+
+use super::{
+    PlanError, diff,
+    known::{KnownApis, Origin},
+    model::{Change, Verb},
+    owned::leave_to_others,
+};
+use crate::cluster::{ApplyOptions, Cluster, ErrorKind, Object};
+
+/// Compares an object with the cluster. A finding says where the comparison could not be made.
+///
+/// # Errors
+/// When the object is invalid, its API is unknown, or the cluster cannot be read.
+pub(super) async fn compare(
+    cluster: &Arc<dyn Cluster>,
+    apis: &KnownApis,
+    object: &Object,
+    manager: &str,
+) -> Result<(Change, Option<Diagnostic>), PlanError> {
+    let change = |verb, fields| Change { object: object.reference(), verb, fields };
+    let Some((_, origin)) = apis.find(object.api_version(), object.kind()).await? else {
+        return Err(PlanError::UnknownApi {
+            object: object.reference().to_string(),
+            api_version: object.api_version().into(),
+            kind: object.kind().into(),
+        });
+    };
+    let live = match origin {
+        Origin::Served => cluster.get(&object.reference()).await?,
+        Origin::Planned => None,
+    };
+    let Some(live) = live else {
+        validate(apis, object)?;
+        let verb = if origin == Origin::Planned { Verb::CreateLater } else { Verb::Create };
+        return Ok((change(verb, Vec::new()), None));
+    };
+    let mut desired = object.clone();
+    leave_to_others(&mut desired, &live);
+    let options = ApplyOptions { manager: manager.into(), force: true, dry_run: true };
+    match cluster.apply(&desired, &options).await {
+        Ok(result) => {
+            let fields = diff::fields(&live, &result);
+            let verb = if fields.is_empty() { Verb::Unchanged } else { Verb::Update };
+            Ok((change(verb, fields), None))
+        }
+        Err(error) if error.kind == ErrorKind::Invalid && error.message.contains("field is immutable") => {
+            Ok((change(Verb::Replace, diff::asked(&live, &desired)), None))
+        }
+        Err(error) if error.kind == ErrorKind::WebhookUnavailable => {
+            let finding = Diagnostic::warning("", format!("{object} cannot be compared: {}", error.message))
+                .with_hint("the run waits until the webhook answers again");
+            Ok((change(Verb::Update, diff::asked(&live, &desired)), Some(finding)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn validate(apis: &KnownApis, object: &Object) -> Result<(), PlanError> {
+    let problems = apis.schemas().validate(object);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let problems: Vec<String> = problems
+        .iter()
+        .map(|problem| {
+            if problem.path.is_empty() {
+                problem.message.clone()
+            } else {
+                format!("{}: {}", problem.path, problem.message)
+            }
+        })
+        .collect();
+    Err(PlanError::InvalidObject { object: object.reference().to_string(), problems: problems.join("; ") })
+}

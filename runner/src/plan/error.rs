@@ -1,0 +1,85 @@
+//! Why something cannot be planned, with what to do about it.
+
+use crate::{
+    cluster::ClusterError, exit_code::ExitCode, helm::HelmError, plugin::PluginError, spec::SpecError,
+};
+
+/// Why a step, or the whole pipeline, cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The pipeline is wrong.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A plugin cannot answer.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// A chart cannot be rendered.
+    #[error(transparent)]
+    Helm(#[from] HelmError),
+    /// The cluster cannot be read, or would refuse an object.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A plugin or a chart made an object that no cluster takes.
+    #[error("{object} is invalid: {problems}")]
+    InvalidObject {
+        /// The object, and what made it.
+        object: String,
+        /// Every problem: path and what is wrong there.
+        problems: String,
+    },
+    /// An object of an API that neither the cluster nor a chart of the pipeline has.
+    #[error("{object}: the cluster does not have the API {api_version}, kind {kind}")]
+    UnknownApi {
+        /// The object.
+        object: String,
+        /// `networking.istio.io/v1`.
+        api_version: String,
+        /// `Gateway`.
+        kind: String,
+    },
+    /// A plugin made a plan that cannot be carried out.
+    #[error("the plugin's plan is wrong: {0}")]
+    WrongPlan(String),
+}
+
+impl PlanError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Spec(_) => None,
+            Self::Plugin(error) => error.hint(),
+            Self::Helm(error) => error.hint(),
+            Self::Cluster(error) => error.hint().map(Into::into),
+            Self::InvalidObject { .. } => Some("check the step's `values:` and `objects:`".into()),
+            Self::UnknownApi { .. } => Some(
+                "let this step need the one that installs its CRD, or check `apiVersion` and `kind`".into(),
+            ),
+            Self::WrongPlan(_) => Some("tell the plugin's author".into()),
+        }
+    }
+
+    /// How meshrun ends when nothing has been done yet.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Helm(error) => error.exit_code(),
+            Self::Cluster(error) if error.kind == crate::cluster::ErrorKind::Invalid => ExitCode::BadInput,
+            Self::Cluster(_) => ExitCode::Cluster,
+            Self::Plugin(PluginError::Failed { failure, .. }) if failure.code == "service" => {
+                ExitCode::Cluster
+            }
+            _ => ExitCode::BadInput,
+        }
+    }
+
+    /// Whether another attempt may succeed.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Cluster(error) => error.retryable(),
+            Self::Plugin(PluginError::Failed { failure, .. }) => failure.retryable,
+            Self::Plugin(error) => {
+                matches!(error, PluginError::Crashed { .. } | PluginError::TimedOut { .. })
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A Helm action made ready: chart rendered, objects whole and marked as helm marks them, the last revision read.
+
+use meshrun_protocol::{Helm as HelmAction, ListQuery, ObjectRef};
+
+use super::{PlanError, Planner, work::ReleaseWork};
+use crate::{
+    cluster::{Object, Scope},
+    helm::{
+        Capabilities,
+        release::{self, Stored},
+    },
+};
+
+impl Planner {
+    pub(super) async fn release(&self, action: &HelmAction) -> Result<ReleaseWork, PlanError> {
+        let query = ListQuery {
+            api_version: "v1".into(),
+            kind: "Secret".into(),
+            namespace: Some(action.namespace.clone()),
+            labels: Some(release::selector(&action.release)),
+        };
+        let previous = Stored::latest(self.cluster.list(&query).await?)?;
+        let capabilities = self.capabilities().await?;
+        let rendered = self.helm.render(action, &capabilities, previous.is_some()).await?;
+
+        let mut objects = rendered.crds.clone();
+        self.apis.learn(rendered.crds.iter().chain(rendered.objects.iter()));
+        for object in &rendered.objects {
+            let mut object = object.clone();
+            self.place(&mut object, &action.namespace).await?;
+            release::adopt(&mut object, &action.release, &action.namespace);
+            objects.push(object);
+        }
+        let record = previous.as_ref().is_none_or(|previous| !previous.release.is_same(&rendered));
+        let obsolete = match &previous {
+            Some(previous) if record => self.obsolete(previous, &objects, &action.namespace).await?,
+            _ => Vec::new(),
+        };
+        Ok(ReleaseWork { chart: action.chart.clone(), rendered, objects, previous, obsolete, record })
+    }
+
+    /// What the server is, for the chart; its list of APIs is asked for only once per plan.
+    async fn capabilities(&self) -> Result<Capabilities, PlanError> {
+        let api_versions = self.apis.versions().await?;
+        Ok(Capabilities { kube_version: self.cluster.info().kubernetes_version, api_versions })
+    }
+
+    /// Puts an object into a namespace if its kind lives in one and it names none, and out of one if it does not.
+    pub(super) async fn place(&self, object: &mut Object, namespace: &str) -> Result<(), PlanError> {
+        match self.apis.find(object.api_version(), object.kind()).await? {
+            Some((Scope::Namespaced, _)) if object.namespace().is_none() => {
+                object.set_namespace(Some(namespace))
+            }
+            Some((Scope::Cluster, _)) => object.set_namespace(None),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Objects of the previous revision that the chart no longer has and that it does not ask to keep.
+    async fn obsolete(
+        &self,
+        previous: &Stored,
+        objects: &[Object],
+        namespace: &str,
+    ) -> Result<Vec<ObjectRef>, PlanError> {
+        let mut obsolete = Vec::new();
+        for mut object in previous.release.objects()? {
+            if release::is_kept(&object) {
+                continue;
+            }
+            self.place(&mut object, namespace).await?;
+            let reference = object.reference();
+            let still_there = objects.iter().any(|other| {
+                let other = other.reference();
+                (other.group(), &other.kind, &other.namespace, &other.name)
+                    == (reference.group(), &reference.kind, &reference.namespace, &reference.name)
+            });
+            if !still_there {
+                obsolete.push(reference);
+            }
+        }
+        Ok(obsolete)
+    }
+}

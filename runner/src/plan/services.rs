@@ -1,0 +1,92 @@
+//! What a plugin may ask while it plans or checks: the cluster, read only.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use meshrun_protocol::{ApiQuery, ApiServed, Failure, LogEvent, RandomQuery, service};
+use rand::Rng;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    cluster::{Cluster, ClusterError, Object},
+    ids::StepId,
+    plugin::HostServices,
+};
+
+/// The cluster as a plugin sees it.
+pub struct ReadOnly {
+    cluster: Arc<dyn Cluster>,
+    step: StepId,
+}
+
+impl ReadOnly {
+    /// Lets the plugin of a step read a cluster.
+    pub fn new(cluster: Arc<dyn Cluster>, step: StepId) -> Self {
+        Self { cluster, step }
+    }
+}
+
+#[async_trait]
+impl HostServices for ReadOnly {
+    async fn call(&self, name: &str, request: Value) -> Result<Value, Failure> {
+        let cluster = &self.cluster;
+        match name {
+            service::GET => {
+                let object = cluster.get(&read(request)?).await.map_err(refused)?;
+                Ok(object.map_or(Value::Null, Object::into_json))
+            }
+            service::LIST => {
+                let objects = cluster.list(&read(request)?).await.map_err(refused)?;
+                Ok(Value::Array(objects.into_iter().map(Object::into_json).collect()))
+            }
+            service::API => {
+                let ApiQuery { api_version, kind } = read(request)?;
+                let scope = cluster.scope(&api_version, &kind).await.map_err(refused)?;
+                write(&ApiServed { served: scope.is_some() })
+            }
+            service::LOGS => cluster.logs(&read(request)?).await.map_err(refused).map(Value::String),
+            service::EXEC => write(&cluster.exec(&read(request)?).await.map_err(refused)?),
+            service::HTTP => write(&cluster.http(&read(request)?).await.map_err(refused)?),
+            service::RANDOM => {
+                let RandomQuery { length } = read(request)?;
+                Ok(Value::String(random(length, cluster.info().rehearsal)))
+            }
+            other => Err(failure("unknown-service", format!("this meshrun has no service {other}"))),
+        }
+    }
+
+    fn emit(&self, event: LogEvent) {
+        let step = &self.step;
+        match event.level.as_str() {
+            "error" => tracing::error!(%step, "{}", event.message),
+            "warn" => tracing::warn!(%step, "{}", event.message),
+            "info" => tracing::info!(%step, "{}", event.message),
+            _ => tracing::debug!(%step, "{}", event.message),
+        }
+    }
+}
+
+/// Random characters; the same ones in every rehearsal, so that two rehearsals can be compared.
+fn random(length: usize, rehearsal: bool) -> String {
+    if rehearsal {
+        return "rehearsal".chars().cycle().take(length).collect();
+    }
+    rand::rng().sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect()
+}
+
+fn refused(error: ClusterError) -> Failure {
+    Failure::from(&error)
+}
+
+fn read<T: DeserializeOwned>(request: Value) -> Result<T, Failure> {
+    serde_json::from_value(request).map_err(|error| failure("service", format!("read the request: {error}")))
+}
+
+fn write<T: Serialize>(answer: &T) -> Result<Value, Failure> {
+    serde_json::to_value(answer).map_err(|error| failure("service", format!("write the answer: {error}")))
+}
+
+fn failure(code: &str, message: String) -> Failure {
+    Failure { code: code.into(), message, path: None, hint: None, retryable: false }
+}

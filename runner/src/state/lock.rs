@@ -1,0 +1,184 @@
+//! The lock of a run: a Lease per pipeline with a heartbeat; a holder that died loses it when the lease expires.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use meshrun_protocol::ObjectRef;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::object_name;
+use crate::cluster::{Cluster, ClusterError, ErrorKind, Object};
+
+/// How long a holder that is silent still counts as alive.
+const LEASE_SECONDS: i64 = 15;
+/// How often a living holder renews.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another run has it.
+    #[error("pipeline `{pipeline}` is locked by {holder} since {since}")]
+    Held {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// Who: user, host, process.
+        holder: String,
+        /// When it was taken.
+        since: String,
+        /// Seconds until it expires unless it is renewed.
+        expires_in: i64,
+    },
+    /// The Lease could not be read or written.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+/// A lock that is held; [`Lock::release`] gives it back.
+pub struct Lock {
+    cluster: Arc<dyn Cluster>,
+    reference: ObjectRef,
+    holder: String,
+    heartbeat: JoinHandle<()>,
+    lost: CancellationToken,
+}
+
+impl Lock {
+    /// Takes the lock of a pipeline.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] while another run has it and is alive.
+    pub async fn acquire(
+        cluster: Arc<dyn Cluster>,
+        namespace: &str,
+        pipeline: &str,
+    ) -> Result<Self, LockError> {
+        let reference =
+            ObjectRef::namespaced("coordination.k8s.io/v1", "Lease", namespace, object_name(pipeline));
+        let holder = holder_name();
+        let mine = lease(&reference, pipeline, &holder);
+        let taken = match cluster.get(&reference).await? {
+            None => cluster.create(&mine).await,
+            Some(lease) => {
+                if let Some(held) = held(&lease, pipeline) {
+                    return Err(held);
+                }
+                let mut mine = mine;
+                mine.json_mut()["metadata"]["resourceVersion"] = json!(lease.resource_version());
+                cluster.replace(&mine).await
+            }
+        };
+        match taken {
+            Ok(lease) => Ok(Self::start(cluster, reference, holder, lease)),
+            // Somebody was quicker: say who.
+            Err(error) if matches!(error.kind, ErrorKind::AlreadyExists | ErrorKind::Conflict) => {
+                let winner = cluster.get(&reference).await?;
+                Err(winner
+                    .as_ref()
+                    .and_then(|lease| held(lease, pipeline))
+                    .unwrap_or(LockError::Cluster(error)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Cancelled when the lock was lost: the heartbeat failed for as long as the lease lasts, or somebody took it.
+    pub fn lost(&self) -> CancellationToken {
+        self.lost.clone()
+    }
+
+    /// Gives the lock back.
+    ///
+    /// # Errors
+    /// When the Lease cannot be deleted; it then expires by itself.
+    pub async fn release(self) -> Result<(), ClusterError> {
+        self.heartbeat.abort();
+        let mine = self
+            .cluster
+            .get(&self.reference)
+            .await?
+            .is_some_and(|lease| lease.text("/spec/holderIdentity") == self.holder);
+        if mine {
+            self.cluster.delete(&self.reference).await?;
+        }
+        Ok(())
+    }
+
+    fn start(cluster: Arc<dyn Cluster>, reference: ObjectRef, holder: String, lease: Object) -> Self {
+        let lost = CancellationToken::new();
+        let heartbeat = tokio::spawn(beat(Arc::clone(&cluster), lease, holder.clone(), lost.clone()));
+        Self { cluster, reference, holder, heartbeat, lost }
+    }
+}
+
+async fn beat(cluster: Arc<dyn Cluster>, mut lease: Object, holder: String, lost: CancellationToken) {
+    let mut renewed = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        let patch = json!({
+            "metadata": { "resourceVersion": lease.resource_version() },
+            "spec": { "renewTime": micro_time(), "holderIdentity": holder },
+        });
+        match cluster.patch(&lease.reference(), &patch, None).await {
+            Ok(now) => {
+                lease = now;
+                renewed = tokio::time::Instant::now();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the lock could not be renewed");
+                let silent = renewed.elapsed().as_secs() >= LEASE_SECONDS.unsigned_abs();
+                if silent || matches!(error.kind, ErrorKind::Conflict | ErrorKind::NotFound) {
+                    lost.cancel();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn lease(reference: &ObjectRef, pipeline: &str, holder: &str) -> Object {
+    let now = micro_time();
+    Object::new(json!({
+        "apiVersion": reference.api_version,
+        "kind": reference.kind,
+        "metadata": {
+            "name": reference.name,
+            "namespace": reference.namespace,
+            "labels": { "app.kubernetes.io/managed-by": "meshrun", "meshrun.dev/pipeline": pipeline },
+        },
+        "spec": {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "acquireTime": now,
+            "renewTime": now,
+        },
+    }))
+    .expect("it has kind and name")
+}
+
+fn held(lease: &Object, pipeline: &str) -> Option<LockError> {
+    let holder = lease.text("/spec/holderIdentity");
+    let renewed: Timestamp = lease.text("/spec/renewTime").parse().ok()?;
+    let duration = lease.at("/spec/leaseDurationSeconds").and_then(Value::as_i64).unwrap_or(LEASE_SECONDS);
+    let expires_in = duration - Timestamp::now().duration_since(renewed).as_secs();
+    (!holder.is_empty() && expires_in > 0).then(|| LockError::Held {
+        pipeline: pipeline.into(),
+        holder: holder.into(),
+        since: lease.text("/spec/acquireTime").into(),
+        expires_in,
+    })
+}
+
+/// The time as Kubernetes' `MicroTime` writes it.
+fn micro_time() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+fn holder_name() -> String {
+    let user = std::env::var("USER").unwrap_or_else(|_| "unknown".into());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    // Process ids repeat; the random part makes two runs on one host two holders.
+    format!("{user}@{host} (process {}, run {:08x})", std::process::id(), rand::random::<u32>())
+}
