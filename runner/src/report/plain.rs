@@ -1,9 +1,6 @@
 //! The plain report: one line for each thing that matters, for CI logs and files; nothing is ever redrawn.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use meshrun_protocol::{CheckStatus, Severity};
 
@@ -25,22 +22,13 @@ pub(super) struct Plain {
     style: Style,
     github: bool,
     state: RunState,
-    /// Waiting reasons told already: pods that take turns in failing shall not fill the log.
-    told: HashSet<(StepId, String)>,
     /// Object lines that are folded when their step ends.
     folded: HashMap<StepId, Vec<String>>,
 }
 
 impl Plain {
     pub(super) fn new(output: Output, style: Style, github: bool) -> Self {
-        Self {
-            output,
-            style,
-            github,
-            state: RunState::default(),
-            told: HashSet::new(),
-            folded: HashMap::new(),
-        }
+        Self { output, style, github, state: RunState::default(), folded: HashMap::new() }
     }
 
     fn step(&mut self, at: Duration, step: &StepId, text: &str) {
@@ -117,7 +105,7 @@ impl Plain {
 
 impl Reporter for Plain {
     fn event(&mut self, at: Duration, event: &Event) {
-        self.state.take(event);
+        self.state.take(at, event);
         match event {
             Event::RunStarted { .. } => {
                 if let Some(header) = lines::header(event, &self.style) {
@@ -141,16 +129,10 @@ impl Reporter for Plain {
             }
             Event::StepStarted { step, attempt } => {
                 if *attempt > 1 {
-                    self.told.retain(|(told, _)| told != step);
                     self.step(at, step, &format!("attempt {attempt}"));
                 }
             }
             Event::ActionStarted { step, title, .. } => self.step(at, step, title),
-            Event::Waiting { step, reason, .. } => {
-                if self.told.insert((step.clone(), reason.clone())) {
-                    self.step(at, step, &format!("waiting: {reason}"));
-                }
-            }
             Event::ObjectDone { step, object, done, .. } => {
                 let line = format!("{} {object}", lines::done_word(*done));
                 if self.github {
@@ -163,8 +145,8 @@ impl Reporter for Plain {
                 self.step_problem(at, step, "failed, but is optional", error);
                 self.annotate(Level::Warning, None, step.as_str(), &error.message, error.hint.as_deref());
             }
-            // Told when the step ends, with what follows from it.
-            Event::ActionFinished { .. } | Event::ReleaseRecorded { .. } => {}
+            // Told when it has stood for a while, or when the step ends, with what follows from it.
+            Event::Waiting { .. } | Event::ActionFinished { .. } | Event::ReleaseRecorded { .. } => {}
             Event::Checked { step, check } => {
                 let level = match check.status {
                     CheckStatus::Passed | CheckStatus::Skipped => return,
@@ -191,6 +173,12 @@ impl Reporter for Plain {
                 self.output.line(&lines::summary(&self.state, *outcome, *elapsed, tally, &self.style));
                 self.repeat_failures();
             }
+        }
+    }
+
+    fn tick(&mut self, at: Duration) {
+        for (step, reason) in self.state.standing_reasons(at) {
+            self.step(at, &step, &format!("waiting: {reason}"));
         }
     }
 

@@ -1,10 +1,6 @@
 //! The live report: ended steps scroll up, running steps keep a line that says what they do and wait for.
 
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-    time::Duration,
-};
+use std::{collections::HashMap, io, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
@@ -27,8 +23,6 @@ pub(super) struct Terminal {
     /// How far the run is.
     footer: Option<ProgressBar>,
     state: RunState,
-    /// Waiting reasons too long for their live line, told in full above.
-    told: HashSet<(StepId, String)>,
     /// A blank line stands between the findings up front and what follows.
     after_findings: bool,
     failed: Option<io::Error>,
@@ -46,7 +40,6 @@ impl Terminal {
             live: HashMap::new(),
             footer: None,
             state: RunState::default(),
-            told: HashSet::new(),
             after_findings: false,
             failed: None,
         }
@@ -107,20 +100,26 @@ impl Terminal {
         };
         let title = format!("{}{others}", first.title);
         let reason = state.running.iter().find_map(|run| run.reason.clone());
-        let room = self.room();
-        let mut message = self.style.cut(&title, room);
-        if let Some(reason) = reason {
-            let line = format!("waiting: {reason}");
-            let shown = self.style.cut(&line, room);
+        let mut message = self.style.cut(&title, self.room());
+        for line in reason.into_iter().flat_map(|reason| self.reason_lines(&reason).0) {
             let indent = self.indent();
-            message.push_str(&format!("\n{:indent$}{}", "", self.style.paint(Tone::Warn, &shown)));
-            bar.set_message(message);
-            if text::clean(&line) != shown && self.told.insert((step.clone(), reason)) {
-                let told = self.style.hang("  ", &format!("{step} is {line}"));
-                self.print(&told);
+            message.push_str(&format!("\n{:indent$}{}", "", self.style.paint(Tone::Warn, line)));
+        }
+        bar.set_message(message);
+    }
+
+    /// A waiting reason in at most two lines, and whether they hold all of it.
+    fn reason_lines(&self, reason: &str) -> (Vec<String>, bool) {
+        let room = Style { width: self.room(), ..self.style };
+        let whole = room.hang("", &format!("waiting: {reason}"));
+        match whole.split_once('\n') {
+            None => (vec![self.style.cut(&whole, room.width)], true),
+            Some((first, rest)) => {
+                let rest = rest.replace('\n', " ");
+                let second = self.style.cut(&rest, room.width);
+                let complete = second == rest;
+                (vec![self.style.cut(first, room.width), second], complete)
             }
-        } else {
-            bar.set_message(message);
         }
     }
 
@@ -220,8 +219,8 @@ impl Terminal {
 }
 
 impl Reporter for Terminal {
-    fn event(&mut self, _at: Duration, event: &Event) {
-        self.state.take(event);
+    fn event(&mut self, at: Duration, event: &Event) {
+        self.state.take(at, event);
         if self.after_findings && !matches!(event, Event::Diagnosed { .. }) {
             self.after_findings = false;
             self.print("");
@@ -247,7 +246,6 @@ impl Reporter for Terminal {
                 }
             }
             Event::StepStarted { step, .. } => {
-                self.told.retain(|(told, _)| told != step);
                 if !self.live.contains_key(step) {
                     self.begin(step);
                 }
@@ -289,6 +287,15 @@ impl Reporter for Terminal {
             }
         }
         self.update_footer();
+    }
+
+    fn tick(&mut self, at: Duration) {
+        for (step, reason) in self.state.standing_reasons(at) {
+            if !self.reason_lines(&reason).1 {
+                let told = self.style.hang("  ", &format!("{step} is waiting: {reason}"));
+                self.print(&told);
+            }
+        }
     }
 
     fn finish(&mut self) -> Result<(), ReportError> {
