@@ -50,3 +50,38 @@ impl From<ExitCode> for std::process::ExitCode {
         Self::from(code as u8)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::Path};
+
+    use super::*;
+
+    fn document() -> String {
+        let mut text = String::from(
+            "# Exit codes\n\n\
+             Generated from `runner/src/exit_code.rs`: `UPDATE_DOCS=1 cargo test -p meshrun exit_code`.\n\n\
+             | code | name | meaning |\n|--:|---|---|\n",
+        );
+        for (code, meaning) in ExitCode::TABLE {
+            text.push_str(&format!("| {} | `{code:?}` | {meaning} |\n", *code as u8));
+        }
+        text
+    }
+
+    #[test]
+    fn the_documented_table_is_the_real_one() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/exit-codes.md");
+        if env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(&path, document()).expect("a writable document");
+        }
+        let written = fs::read_to_string(&path).expect("the document");
+        assert_eq!(written, document(), "run `UPDATE_DOCS=1 cargo test -p meshrun exit_code`");
+    }
+
+    #[test]
+    fn every_code_is_in_the_table_once_and_in_order() {
+        let codes: Vec<u8> = ExitCode::TABLE.iter().map(|(code, _)| *code as u8).collect();
+        assert!(codes.is_sorted_by(|left, right| left < right), "{codes:?}");
+    }
+}

@@ -98,7 +98,8 @@ pub(super) async fn carry_out(
     let mut reporters = report::build(&options)?;
     let (sender, receiver) = mpsc::unbounded_channel();
     let events = Events::new(sender);
-    let reporting = tokio::spawn(async move { report::follow(receiver, &mut reporters).await });
+    let started = rest.started;
+    let reporting = tokio::spawn(async move { report::follow(receiver, &mut reporters, started).await });
 
     tell_start(&events, planner.pipeline(), &planned);
     let signals = stop_on_signal(events.clone(), rest.cancel.clone());
@@ -140,6 +141,18 @@ fn tell_start(events: &Events, pipeline: &Pipeline, planned: &Planned) {
             diagnostic: finding.to_diagnostic(),
             place: place.map(|place| format!("{}:{}:{}", place.file, place.line, place.column)),
         });
+    }
+    // What is known to be doubtful is told before anything is done; each step finds it again when it runs.
+    for planned in &planned.plan.steps {
+        let Some(step) = pipeline.step(planned.id.as_str()) else { continue };
+        for diagnostic in &planned.diagnostics {
+            let place = step.place_of(&diagnostic.path);
+            events.send(Event::Diagnosed {
+                step: Some(step.id.clone()),
+                diagnostic: diagnostic.clone(),
+                place: Some(format!("{}:{}:{}", place.file, place.line, place.column)),
+            });
+        }
     }
 }
 

@@ -178,8 +178,15 @@ impl Suite {
                 let name = diagnostic.code.as_deref().unwrap_or("configuration");
                 self.add(name, Duration::ZERO, Verdict::Failed { kind: "configuration", message, text });
             }
-            Severity::Warning => self.notes.push(format!("warning: {text}")),
-            Severity::Hint => self.notes.push(format!("note: {text}")),
+            Severity::Warning => self.note(format!("warning: {text}")),
+            Severity::Hint => self.note(format!("note: {text}")),
+        }
+    }
+
+    /// A step that is tried again finds the same again.
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
         }
     }
 

@@ -92,28 +92,88 @@ fn checks<'a>(checks: impl Iterator<Item = &'a Check>) -> String {
     text::phrases(parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, words)| words))
 }
 
-/// A check with its evidence, and what to do where it is not as it should be.
-pub(super) fn check(head: &str, check: &Check, style: &Style) -> String {
-    let indent = console::measure_text_width(head);
-    match check.status {
-        CheckStatus::Passed => style.hang(head, &format!("{}: {}", check.title, check.evidence)),
-        CheckStatus::Skipped => style.hang(head, &format!("{}: not judged: {}", check.title, check.evidence)),
-        CheckStatus::Warning | CheckStatus::Failed => {
-            let mut text = style.hang(head, &check.title);
-            add(&mut text, &style.hang(&format!("{:indent$}seen: ", ""), &check.evidence));
-            text.push_str(&style.hint(indent, check.hint.as_deref()));
-            text
-        }
-    }
+/// What is told of a step's checks: a check by itself, or how many were skipped for one and the same reason.
+pub(super) enum Told<'a> {
+    Check(&'a Check),
+    Skipped { count: usize, why: &'a str },
 }
 
-/// The mark of a check.
-pub(super) fn check_mark(status: CheckStatus) -> Mark {
-    match status {
-        CheckStatus::Passed => Mark::Good,
-        CheckStatus::Skipped => Mark::Skip,
-        CheckStatus::Warning => Mark::Warn,
-        CheckStatus::Failed => Mark::Bad,
+/// The checks of a step that are worth a line: all where checks are all it has, else those to be looked at.
+/// What the step's problem says already is not said twice.
+pub(super) fn told_checks<'a>(step: &'a StepState, style: &Style) -> Vec<Told<'a>> {
+    let all = style.verbose || step.only_checks();
+    let problem = match &step.outcome {
+        Some(StepOutcome::Failed { error, .. }) => error.message.as_str(),
+        _ => "",
+    };
+    let mut told: Vec<Told<'a>> = Vec::new();
+    for check in &step.checks {
+        let said = problem.contains(&check.evidence) && problem.contains(&check.title);
+        if said || !(all || wants_a_line(check)) {
+            continue;
+        }
+        let same = |told: &Told<'a>| match told {
+            Told::Check(other) => other.status == CheckStatus::Skipped && other.evidence == check.evidence,
+            Told::Skipped { why, .. } => *why == check.evidence,
+        };
+        let skipped = check.status == CheckStatus::Skipped && !style.verbose;
+        match told.iter_mut().find(|told| skipped && same(told)) {
+            Some(Told::Skipped { count, .. }) => *count += 1,
+            Some(other) => *other = Told::Skipped { count: 2, why: &check.evidence },
+            None => told.push(Told::Check(check)),
+        }
+    }
+    told
+}
+
+impl Told<'_> {
+    /// The mark in front of it.
+    pub(super) fn mark(&self) -> Mark {
+        match self {
+            Self::Check(check) => match check.status {
+                CheckStatus::Passed => Mark::Good,
+                CheckStatus::Skipped => Mark::Skip,
+                CheckStatus::Warning => Mark::Warn,
+                CheckStatus::Failed => Mark::Bad,
+            },
+            Self::Skipped { .. } => Mark::Skip,
+        }
+    }
+
+    /// The check with its evidence in one line, its status as a word; what to do about it below.
+    pub(super) fn line(&self, head: &str, indent: usize, style: &Style) -> String {
+        let Self::Check(check) = self else { return self.text(head, style) };
+        let word = match check.status {
+            CheckStatus::Passed => "passed",
+            CheckStatus::Skipped => "skipped",
+            CheckStatus::Warning => "warning",
+            CheckStatus::Failed => "failed",
+        };
+        let mut text = style.hang(head, &format!("check {word}: {}: {}", check.title, check.evidence));
+        text.push_str(&style.hint(indent, check.hint.as_deref()));
+        text
+    }
+
+    /// The check with its evidence, and what to do where it is not as it should be.
+    pub(super) fn text(&self, head: &str, style: &Style) -> String {
+        let indent = console::measure_text_width(head);
+        match self {
+            Self::Skipped { count, why } => {
+                style.hang(head, &format!("{} skipped: {why}", text::counted(*count, "check")))
+            }
+            Self::Check(check) => match check.status {
+                CheckStatus::Passed => style.hang(head, &format!("{}: {}", check.title, check.evidence)),
+                CheckStatus::Skipped => {
+                    style.hang(head, &format!("{}: skipped: {}", check.title, check.evidence))
+                }
+                CheckStatus::Warning | CheckStatus::Failed => {
+                    let mut text = style.hang(head, &check.title);
+                    add(&mut text, &style.hang(&format!("{:indent$}seen: ", ""), &check.evidence));
+                    text.push_str(&style.hint(indent, check.hint.as_deref()));
+                    text
+                }
+            },
+        }
     }
 }
 

@@ -32,10 +32,18 @@ use crate::{
 
 pub use surroundings::Surroundings;
 
+/// How often reporters hear that time has passed.
+const TICK: Duration = Duration::from_secs(1);
+
 /// Tells somebody what happens.
 pub trait Reporter: Send {
     /// Takes the next event in; `at` is the time since the start of the run.
     fn event(&mut self, at: Duration, event: &Event);
+
+    /// Time has passed; called about once a second. What has not changed for a while may be worth a word.
+    fn tick(&mut self, at: Duration) {
+        let _ = at;
+    }
 
     /// Ends the report.
     ///
@@ -53,6 +61,12 @@ impl Reporter for Reporters {
     fn event(&mut self, at: Duration, event: &Event) {
         for reporter in &mut self.0 {
             reporter.event(at, event);
+        }
+    }
+
+    fn tick(&mut self, at: Duration) {
+        for reporter in &mut self.0 {
+            reporter.tick(at);
         }
     }
 
@@ -161,19 +175,25 @@ pub fn build(options: &Options) -> Result<Reporters, ReportError> {
     Ok(Reporters(reporters))
 }
 
-/// Reports events until their channel closes.
+/// Reports events until their channel closes; times are counted from `started`.
 ///
 /// # Errors
 /// Something of the report could not be written.
 pub async fn follow(
     mut events: UnboundedReceiver<Event>,
     reporter: &mut dyn Reporter,
+    started: Instant,
 ) -> Result<(), ReportError> {
-    let start = Instant::now();
-    while let Some(event) = events.recv().await {
-        reporter.event(start.elapsed(), &event);
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => reporter.event(started.elapsed(), &event),
+                None => return reporter.finish(),
+            },
+            _ = ticks.tick() => reporter.tick(started.elapsed()),
+        }
     }
-    reporter.finish()
 }
 
 /// Prints a finished text, such as a plan, to standard output.

@@ -1,9 +1,6 @@
 //! The plain report: one line for each thing that matters, for CI logs and files; nothing is ever redrawn.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use meshrun_protocol::{CheckStatus, Severity};
 
@@ -25,22 +22,13 @@ pub(super) struct Plain {
     style: Style,
     github: bool,
     state: RunState,
-    /// Waiting reasons told already: pods that take turns in failing shall not fill the log.
-    told: HashSet<(StepId, String)>,
     /// Object lines that are folded when their step ends.
     folded: HashMap<StepId, Vec<String>>,
 }
 
 impl Plain {
     pub(super) fn new(output: Output, style: Style, github: bool) -> Self {
-        Self {
-            output,
-            style,
-            github,
-            state: RunState::default(),
-            told: HashSet::new(),
-            folded: HashMap::new(),
-        }
+        Self { output, style, github, state: RunState::default(), folded: HashMap::new() }
     }
 
     fn step(&mut self, at: Duration, step: &StepId, text: &str) {
@@ -51,6 +39,13 @@ impl Plain {
     fn step_problem(&mut self, at: Duration, step: &StepId, what: &str, problem: &Problem) {
         let head = format!("{} {}: {what}: ", self.clock(at), self.style.paint(Tone::Name, step));
         self.output.line(&lines::problem(&head, 9, problem, &self.style));
+    }
+
+    fn checks(&mut self, at: Duration, step: &StepId) {
+        let head = format!("{} {}: ", self.clock(at), self.style.paint(Tone::Name, step));
+        for told in lines::told_checks(self.state.step(step), &self.style) {
+            self.output.line(&told.line(&head, 9, &self.style));
+        }
     }
 
     fn clock(&self, at: Duration) -> String {
@@ -75,6 +70,7 @@ impl Plain {
             let title = format!("{step}: {}", text::counted(objects.len(), "object"));
             self.output.line(&github::group(&title, &objects));
         }
+        self.checks(at, step);
         let time = text::duration(elapsed);
         match outcome {
             StepOutcome::Succeeded => {
@@ -109,7 +105,7 @@ impl Plain {
 
 impl Reporter for Plain {
     fn event(&mut self, at: Duration, event: &Event) {
-        self.state.take(event);
+        self.state.take(at, event);
         match event {
             Event::RunStarted { .. } => {
                 if let Some(header) = lines::header(event, &self.style) {
@@ -117,6 +113,9 @@ impl Reporter for Plain {
                 }
             }
             Event::Diagnosed { step, diagnostic, place } => {
+                if !self.state.is_news(step.as_ref(), diagnostic) {
+                    return;
+                }
                 let place = place.as_deref();
                 let name = step.as_ref().map(StepId::as_str);
                 self.output.line(&self.style.diagnostic(name, diagnostic, place));
@@ -130,16 +129,10 @@ impl Reporter for Plain {
             }
             Event::StepStarted { step, attempt } => {
                 if *attempt > 1 {
-                    self.told.retain(|(told, _)| told != step);
                     self.step(at, step, &format!("attempt {attempt}"));
                 }
             }
             Event::ActionStarted { step, title, .. } => self.step(at, step, title),
-            Event::Waiting { step, reason, .. } => {
-                if self.told.insert((step.clone(), reason.clone())) {
-                    self.step(at, step, &format!("waiting: {reason}"));
-                }
-            }
             Event::ObjectDone { step, object, done, .. } => {
                 let line = format!("{} {object}", lines::done_word(*done));
                 if self.github {
@@ -148,26 +141,13 @@ impl Reporter for Plain {
                     self.step(at, step, &line);
                 }
             }
-            Event::ReleaseRecorded { step, release, namespace, revision } => {
-                self.step(at, step, &format!("recorded release {namespace}/{release} revision {revision}"));
-            }
             Event::ActionFinished { step, outcome: ActionOutcome::Tolerated { error }, .. } => {
                 self.step_problem(at, step, "failed, but is optional", error);
                 self.annotate(Level::Warning, None, step.as_str(), &error.message, error.hint.as_deref());
             }
-            // A failure is told when its step ends, with what follows from it.
-            Event::ActionFinished { .. } => {}
+            // Told when it has stood for a while, or when the step ends, with what follows from it.
+            Event::Waiting { .. } | Event::ActionFinished { .. } | Event::ReleaseRecorded { .. } => {}
             Event::Checked { step, check } => {
-                let word = match check.status {
-                    CheckStatus::Passed => "passed",
-                    CheckStatus::Skipped => "skipped",
-                    CheckStatus::Warning => "warning",
-                    CheckStatus::Failed => "failed",
-                };
-                self.step(at, step, &format!("check {word}: {}: {}", check.title, check.evidence));
-                if let Some(hint) = &check.hint {
-                    self.output.line(&self.style.hang("         hint: ", hint));
-                }
                 let level = match check.status {
                     CheckStatus::Passed | CheckStatus::Skipped => return,
                     CheckStatus::Warning => Level::Warning,
@@ -177,7 +157,7 @@ impl Reporter for Plain {
                 self.annotate(level, None, &title, &check.evidence, check.hint.as_deref());
             }
             Event::StepRetrying { step, attempt, attempts, backoff, error } => {
-                let next = humantime::format_duration(*backoff);
+                let next = text::duration(*backoff);
                 self.step_problem(
                     at,
                     step,
@@ -193,6 +173,12 @@ impl Reporter for Plain {
                 self.output.line(&lines::summary(&self.state, *outcome, *elapsed, tally, &self.style));
                 self.repeat_failures();
             }
+        }
+    }
+
+    fn tick(&mut self, at: Duration) {
+        for (step, reason) in self.state.standing_reasons(at) {
+            self.step(at, &step, &format!("waiting: {reason}"));
         }
     }
 

@@ -85,6 +85,10 @@ fn ended(step: &str, outcome: StepOutcome, elapsed: f64, tally: Tally) -> Event 
     Event::StepFinished { step: id(step), outcome, elapsed: secs(elapsed), tally }
 }
 
+fn checked(step: &str, check: Check) -> Event {
+    Event::Checked { step: id(step), check }
+}
+
 fn skipped(step: &str, reason: &str) -> Event {
     ended(step, StepOutcome::Skipped { reason: reason.into() }, 0.0, Tally::default())
 }
@@ -98,8 +102,8 @@ fn twice() -> Event {
         step: Some(id("istiod")),
         diagnostic: Diagnostic::warning(
             "/values/pilot/env/PILOT_TRACE_SAMPLING",
-            "the variable \
-             PILOT_TRACE_SAMPLING is set twice, and server-side apply refuses a list with a key twice",
+            "the variable PILOT_TRACE_SAMPLING is set twice, and server-side apply refuses a list \
+             with a key twice",
         )
         .with_code("istio/duplicate-env")
         .with_hint("keep pilot.traceSampling and remove pilot.env.PILOT_TRACE_SAMPLING"),
@@ -127,8 +131,15 @@ fn base(done: Done, count: Tally) -> Run {
 pub(super) fn success() -> Run {
     let mut run = vec![(0.0, started()), (0.2, twice())];
     run.extend(base(Done::Created, tally(16, 0, 0)));
-    let late = "wait for an address of Service istio-system/istio-gateway: none after 30s: the load \
-             balancer is being provisioned";
+    let late = problem(
+        "wait for an address of Service istio-system/istio-gateway: none after 30s: \
+         the load balancer is being provisioned",
+        "look at the events of the Service: kubectl describe service -n istio-system istio-gateway",
+    );
+    let istiod = Check::passed("istiod-version", "istiod runs 1.19.3", "image docker.io/istio/pilot:1.19.3");
+    let deployment = ObjectRef::namespaced("apps/v1", "Deployment", "istio-system", "istiod");
+    let passed = Check::passed("crds", "the CRDs of Istio are served", "14 of 14");
+    let none = "no workload in the mesh";
     let kiali = Check::warning(
         "kiali-tracing",
         "Kiali reaches its tracing backend",
@@ -138,31 +149,13 @@ pub(super) fn success() -> Run {
     run.extend([
         (1.0, begin("istiod")),
         (1.0, action("istiod", "chart", ISTIOD)),
-        (
-            1.2,
-            object(
-                "istiod",
-                ObjectRef::namespaced("apps/v1", "Deployment", "istio-system", "istiod"),
-                Done::Created,
-            ),
-        ),
+        (1.2, object("istiod", deployment, Done::Created)),
         (1.3, release("istiod", "istiod", 1)),
         (1.3, acted("istiod", "chart", ActionOutcome::Done, 0.3)),
         (1.3, action("istiod", "ready", "wait until Deployment istio-system/istiod is available")),
         (1.4, waiting("istiod", "ready", "Pod istiod-7d9c5-x2x: ContainerCreating")),
         (3.0, acted("istiod", "ready", ActionOutcome::Done, 1.7)),
-        (
-            3.1,
-            Event::Checked {
-                step: id("istiod"),
-                check: Check::passed(
-                    "istiod-version",
-                    "istiod \
-             runs 1.19.3",
-                    "image docker.io/istio/pilot:1.19.3",
-                ),
-            },
-        ),
+        (3.1, checked("istiod", istiod)),
         (3.1, ended("istiod", StepOutcome::Succeeded, 2.1, tally(24, 0, 0))),
         (3.1, begin("gateway")),
         (3.1, begin("kiali")),
@@ -173,49 +166,15 @@ pub(super) fn success() -> Run {
         (3.5, action("gateway", "address", "wait for an address of Service istio-system/istio-gateway")),
         (4.0, release("kiali", "kiali-server", 1)),
         (4.0, acted("kiali", "chart", ActionOutcome::Done, 0.9)),
-        (4.0, Event::Checked { step: id("kiali"), check: kiali }),
+        (4.0, checked("kiali", kiali)),
         (4.1, ended("kiali", StepOutcome::Succeeded, 1.0, tally(7, 1, 0))),
-        (
-            33.5,
-            acted(
-                "gateway",
-                "address",
-                ActionOutcome::Tolerated {
-                    error: problem(
-                        late,
-                        "look at \
-             the events of the Service: kubectl describe service -n istio-system istio-gateway",
-                    ),
-                },
-                30.0,
-            ),
-        ),
+        (33.5, acted("gateway", "address", ActionOutcome::Tolerated { error: late }, 30.0)),
         (33.5, ended("gateway", StepOutcome::Succeeded, 30.4, tally(8, 0, 1))),
         (33.5, begin("verify")),
-        (
-            33.6,
-            Event::Checked {
-                step: id("verify"),
-                check: Check::passed(
-                    "crds",
-                    "the CRDs of Istio \
-             are served",
-                    "14 of 14",
-                ),
-            },
-        ),
-        (
-            33.6,
-            Event::Checked {
-                step: id("verify"),
-                check: Check::skipped(
-                    "mtls",
-                    "plain text is \
-             refused",
-                    "no workload in the mesh",
-                ),
-            },
-        ),
+        (33.6, checked("verify", passed)),
+        (33.6, checked("verify", Check::skipped("mtls", "plain text is refused", none))),
+        (33.6, checked("verify", Check::skipped("sidecars", "every pod has a sidecar", none))),
+        (33.6, checked("verify", Check::skipped("tls", "certificates are there", "no Gateway names one"))),
         (33.7, ended("verify", StepOutcome::Succeeded, 0.2, Tally::default())),
         (33.7, finished(RunOutcome::Succeeded, 33.7, tally(55, 1, 1))),
     ]);
@@ -267,13 +226,38 @@ pub(super) fn failure() -> Run {
     run
 }
 
+/// Two checks of the last step fail.
+pub(super) fn failed_checks() -> Run {
+    let first = Check::failed(
+        "crds",
+        "the CRDs of Istio are served",
+        "13 of 14: telemetries.telemetry.istio.io is not",
+    )
+    .with_hint("run the step that brings them again");
+    let second = Check::failed("gateway", "the gateway answers", "GET http://10.0.0.7/: connection refused");
+    let error = problem(
+        "2 of 3 checks failed: the CRDs of Istio are served: 13 of 14: telemetries.telemetry.istio.io is not",
+        "run the step that brings them again",
+    );
+    let checked = |check| (0.2, checked("verify", check));
+    vec![
+        (0.0, started()),
+        (0.1, begin("verify")),
+        checked(Check::passed("version", "istiod runs 1.19.3", "image docker.io/istio/pilot:1.19.3")),
+        checked(first),
+        checked(second),
+        (0.3, ended("verify", StepOutcome::Failed { error, tolerated: false }, 0.2, Tally::default())),
+        (0.3, finished(RunOutcome::Failed, 0.3, Tally::default())),
+    ]
+}
+
 /// The second attempt succeeds; a step with continue-on-error fails.
 pub(super) fn retry() -> Run {
     let mut run = vec![(0.0, started())];
     run.extend(base(Done::Created, tally(16, 0, 0)));
     let refused = problem(
         "apply Deployment istio-system/istiod: webhook \"rev.namespace.sidecar-injector.istio.io\" \
-             did not answer: connection refused",
+         did not answer: connection refused",
         "look at the pods behind the webhook's service",
     );
     let config = problem(
@@ -282,6 +266,7 @@ pub(super) fn retry() -> Run {
     );
     run.extend([
         (1.0, begin("istiod")),
+        (1.0, twice()),
         (1.0, action("istiod", "chart", ISTIOD)),
         (1.2, acted("istiod", "chart", ActionOutcome::Failed { error: refused.clone() }, 0.2)),
         (
@@ -295,6 +280,7 @@ pub(super) fn retry() -> Run {
             },
         ),
         (6.2, Event::StepStarted { step: id("istiod"), attempt: 2 }),
+        (6.2, twice()),
         (6.2, action("istiod", "chart", ISTIOD)),
         (6.5, release("istiod", "istiod", 4)),
         (6.5, acted("istiod", "chart", ActionOutcome::Done, 0.3)),

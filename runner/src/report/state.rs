@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use meshrun_protocol::Check;
+use meshrun_protocol::{Check, Diagnostic};
 
 use crate::{
     event::{ActionOutcome, Event, Problem, StepOutcome, Tally},
     ids::StepId,
 };
+
+/// A waiting reason that has stood this long is more than the noise of a normal start.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A run so far.
 #[derive(Debug, Default)]
@@ -16,6 +19,8 @@ pub(super) struct RunState {
     pub(super) steps: Vec<StepState>,
     /// Ctrl-C or SIGTERM arrived.
     pub(super) interrupted: bool,
+    /// Findings told so far: a step that is tried again finds the same again.
+    findings: Vec<(Option<StepId>, Diagnostic)>,
 }
 
 /// A step so far.
@@ -28,6 +33,8 @@ pub(super) struct StepState {
     pub(super) running: Vec<Running>,
     /// An action has begun in this attempt.
     pub(super) acted: bool,
+    /// Waiting reasons told in this attempt: pods that take turns in failing shall not fill the log.
+    told: Vec<String>,
     /// Helm releases recorded, with revision.
     pub(super) releases: Vec<(String, u32)>,
     pub(super) checks: Vec<Check>,
@@ -45,11 +52,13 @@ pub(super) struct Running {
     pub(super) title: String,
     /// Why it is not done yet.
     pub(super) reason: Option<String>,
+    /// Since when that is the reason.
+    since: Duration,
 }
 
 impl RunState {
     /// Takes an event in.
-    pub(super) fn take(&mut self, event: &Event) {
+    pub(super) fn take(&mut self, at: Duration, event: &Event) {
         match event {
             Event::RunStarted { steps, .. } => {
                 self.steps = steps.iter().map(|step| StepState::new(&step.id)).collect();
@@ -58,15 +67,22 @@ impl RunState {
                 let step = self.step(step);
                 step.attempt = *attempt;
                 step.acted = false;
+                step.told.clear();
             }
             Event::ActionStarted { step, action, title } => {
                 let step = self.step(step);
                 step.acted = true;
-                step.running.push(Running { action: action.clone(), title: title.clone(), reason: None });
+                step.running.push(Running {
+                    action: action.clone(),
+                    title: title.clone(),
+                    reason: None,
+                    since: at,
+                });
             }
             Event::Waiting { step, action, reason } => {
                 if let Some(running) = self.step(step).running.iter_mut().find(|run| run.action == *action) {
                     running.reason = Some(reason.clone());
+                    running.since = at;
                 }
             }
             Event::ReleaseRecorded { step, release, revision, .. } => {
@@ -103,6 +119,38 @@ impl RunState {
         &mut self.steps[index]
     }
 
+    /// Waiting reasons that have stood for a while and were not told yet; they count as told from now on.
+    pub(super) fn standing_reasons(&mut self, at: Duration) -> Vec<(StepId, String)> {
+        let mut standing = Vec::new();
+        for step in &mut self.steps {
+            for running in step.running.iter().filter(|running| at.saturating_sub(running.since) >= PATIENCE)
+            {
+                if let Some(reason) = &running.reason
+                    && !step.told.contains(reason)
+                {
+                    step.told.push(reason.clone());
+                    standing.push((step.id.clone(), reason.clone()));
+                }
+            }
+        }
+        standing
+    }
+
+    /// Whether a finding is told for the first time.
+    pub(super) fn is_news(&mut self, step: Option<&StepId>, diagnostic: &Diagnostic) -> bool {
+        let finding = (step.cloned(), diagnostic.clone());
+        let news = !self.findings.contains(&finding);
+        if news {
+            self.findings.push(finding);
+        }
+        news
+    }
+
+    /// Whether a step has begun.
+    pub(super) fn under_way(&self) -> bool {
+        self.steps.iter().any(|step| step.attempt > 0)
+    }
+
     /// Columns of the longest id.
     pub(super) fn id_width(&self) -> usize {
         self.steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or_default()
@@ -116,6 +164,7 @@ impl StepState {
             attempt: 0,
             running: Vec::new(),
             acted: false,
+            told: Vec::new(),
             releases: Vec::new(),
             checks: Vec::new(),
             tolerated: Vec::new(),

@@ -1,17 +1,10 @@
 //! The live report: ended steps scroll up, running steps keep a line that says what they do and wait for.
 
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-    time::Duration,
-};
+use std::{collections::HashMap, io, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::{
-    ReportError, Reporter, lines,
-    state::{RunState, StepState},
-};
+use super::{ReportError, Reporter, lines, state::RunState};
 use crate::{
     event::{Event, Problem, StepOutcome},
     ids::StepId,
@@ -30,8 +23,6 @@ pub(super) struct Terminal {
     /// How far the run is.
     footer: Option<ProgressBar>,
     state: RunState,
-    /// Waiting reasons too long for their live line, told in full above.
-    told: HashSet<(StepId, String)>,
     /// A blank line stands between the findings up front and what follows.
     after_findings: bool,
     failed: Option<io::Error>,
@@ -49,7 +40,6 @@ impl Terminal {
             live: HashMap::new(),
             footer: None,
             state: RunState::default(),
-            told: HashSet::new(),
             after_findings: false,
             failed: None,
         }
@@ -110,20 +100,26 @@ impl Terminal {
         };
         let title = format!("{}{others}", first.title);
         let reason = state.running.iter().find_map(|run| run.reason.clone());
-        let room = self.room();
-        let mut message = self.style.cut(&title, room);
-        if let Some(reason) = reason {
-            let line = format!("waiting: {reason}");
-            let shown = self.style.cut(&line, room);
+        let mut message = self.style.cut(&title, self.room());
+        for line in reason.into_iter().flat_map(|reason| self.reason_lines(&reason).0) {
             let indent = self.indent();
-            message.push_str(&format!("\n{:indent$}{}", "", self.style.paint(Tone::Warn, &shown)));
-            bar.set_message(message);
-            if text::clean(&line) != shown && self.told.insert((step.clone(), reason)) {
-                let told = self.style.hang("  ", &format!("{step} is {line}"));
-                self.print(&told);
+            message.push_str(&format!("\n{:indent$}{}", "", self.style.paint(Tone::Warn, line)));
+        }
+        bar.set_message(message);
+    }
+
+    /// A waiting reason in at most two lines, and whether they hold all of it.
+    fn reason_lines(&self, reason: &str) -> (Vec<String>, bool) {
+        let room = Style { width: self.room(), ..self.style };
+        let whole = room.hang("", &format!("waiting: {reason}"));
+        match whole.split_once('\n') {
+            None => (vec![self.style.cut(&whole, room.width)], true),
+            Some((first, rest)) => {
+                let rest = rest.replace('\n', " ");
+                let second = self.style.cut(&rest, room.width);
+                let complete = second == rest;
+                (vec![self.style.cut(first, room.width), second], complete)
             }
-        } else {
-            bar.set_message(message);
         }
     }
 
@@ -196,8 +192,9 @@ impl Terminal {
             let head = format!("    {} ", style.mark(Mark::Warn));
             lines::add(&mut text, &lines::problem(&head, console::measure_text_width(&head), error, style));
         }
-        for line in check_lines(step, style) {
-            lines::add(&mut text, &line);
+        for told in lines::told_checks(step, style) {
+            let head = format!("    {} ", style.mark(told.mark()));
+            lines::add(&mut text, &told.text(&head, style));
         }
         self.print(&text);
     }
@@ -209,7 +206,7 @@ impl Terminal {
         backoff: Duration,
         error: &Problem,
     ) {
-        let next = humantime::format_duration(backoff);
+        let next = text::duration(backoff);
         let head = self.head(Mark::Again, step, "");
         let mut text =
             self.style.hang(&head, &format!("attempt {attempt} of {attempts} failed, next in {next}"));
@@ -221,20 +218,9 @@ impl Terminal {
     }
 }
 
-/// The checks of a step that are worth a line: all where checks are all it has, else those to be looked at.
-fn check_lines(step: &StepState, style: &Style) -> Vec<String> {
-    let all = style.verbose || step.only_checks();
-    let told = step.checks.iter().filter(|check| all || lines::wants_a_line(check));
-    told.map(|check| {
-        let head = format!("    {} ", style.mark(lines::check_mark(check.status)));
-        lines::check(&head, check, style)
-    })
-    .collect()
-}
-
 impl Reporter for Terminal {
-    fn event(&mut self, _at: Duration, event: &Event) {
-        self.state.take(event);
+    fn event(&mut self, at: Duration, event: &Event) {
+        self.state.take(at, event);
         if self.after_findings && !matches!(event, Event::Diagnosed { .. }) {
             self.after_findings = false;
             self.print("");
@@ -252,13 +238,14 @@ impl Reporter for Terminal {
                 self.footer = Some(footer);
             }
             Event::Diagnosed { step, diagnostic, place } => {
-                let name = step.as_ref().map(StepId::as_str);
-                let text = self.style.diagnostic(name, diagnostic, place.as_deref());
-                self.print(&text);
-                self.after_findings = true;
+                if self.state.is_news(step.as_ref(), diagnostic) {
+                    let name = step.as_ref().map(StepId::as_str);
+                    let text = self.style.diagnostic(name, diagnostic, place.as_deref());
+                    self.print(&text);
+                    self.after_findings = !self.state.under_way();
+                }
             }
             Event::StepStarted { step, .. } => {
-                self.told.retain(|(told, _)| told != step);
                 if !self.live.contains_key(step) {
                     self.begin(step);
                 }
@@ -300,6 +287,15 @@ impl Reporter for Terminal {
             }
         }
         self.update_footer();
+    }
+
+    fn tick(&mut self, at: Duration) {
+        for (step, reason) in self.state.standing_reasons(at) {
+            if !self.reason_lines(&reason).1 {
+                let told = self.style.hang("  ", &format!("{step} is waiting: {reason}"));
+                self.print(&told);
+            }
+        }
     }
 
     fn finish(&mut self) -> Result<(), ReportError> {

@@ -48,8 +48,14 @@ impl Log {
 }
 
 fn feed(reporter: &mut dyn Reporter, run: &Run) {
+    let mut now = Duration::ZERO;
     for (at, event) in run {
-        reporter.event(Duration::from_secs_f64(*at), event);
+        let at = Duration::from_secs_f64(*at);
+        while now < at {
+            reporter.tick(now);
+            now += Duration::from_secs(1);
+        }
+        reporter.event(at, event);
     }
 }
 
@@ -121,6 +127,11 @@ fn terminal_tells_a_retry_and_a_tolerated_failure() {
 }
 
 #[test]
+fn terminal_tells_failed_checks_once() {
+    insta::assert_snapshot!(screen(&samples::failed_checks(), wide(80)));
+}
+
+#[test]
 fn terminal_tells_an_interruption() {
     insta::assert_snapshot!(screen(&samples::interrupted(), wide(80)));
 }
@@ -141,14 +152,19 @@ fn terminal_uses_words_where_signs_cannot_be_shown() {
 #[test]
 fn live_lines_say_what_is_done_and_waited_for() {
     let mut run = samples::success();
-    run.truncate(run.len() - 11);
+    run.retain(|(at, _)| *at <= 3.5);
     still(|| insta::assert_snapshot!(screen(&run, wide(80))));
 }
 
 #[test]
 fn live_lines_cut_a_long_reason_that_is_told_in_full_above() {
     let mut run = samples::failure();
-    run.truncate(run.len() - 7);
+    run.retain(|(at, _)| *at <= 9.0);
+    let long = "Pod istiod-7d9c5-x2x: CrashLoopBackOff: back-off 5m0s restarting failed container=discovery \
+                pod=istiod-7d9c5-x2x_istio-system: its last words: Error: failed to start: no such file";
+    let step = StepId::new("istiod");
+    run.push((9.1, Event::Waiting { step: step.clone(), action: "ready".into(), reason: long.into() }));
+    run.push((14.0, Event::StepStarted { step, attempt: 1 }));
     still(|| insta::assert_snapshot!(screen(&run, wide(80))));
 }
 

@@ -65,8 +65,11 @@ fn step(out: &mut String, step: &StepPlan, width: usize, style: &Style) {
         StepState::Planned => {
             let counts = counts(step);
             if !counts.any() && !style.verbose {
-                let objects = text::counted(counts.unchanged, "object");
-                line(out, &style.hang(&format!("\n{name}{padding}  "), &format!("no changes ({objects})")));
+                let objects = match counts.unchanged {
+                    0 => String::new(),
+                    unchanged => format!(" ({})", text::counted(unchanged, "object")),
+                };
+                line(out, &style.hang(&format!("\n{name}{padding}  "), &format!("no changes{objects}")));
                 return;
             }
             let mut about =
@@ -76,15 +79,17 @@ fn step(out: &mut String, step: &StepPlan, width: usize, style: &Style) {
                 about.push_str(&format!(", after {}", needs.join(", ")));
             }
             line(out, &format!("\n{name}{}", style.paint(Tone::Dim, about)));
-            step.actions.iter().for_each(|one| action(out, one, style));
+            for (index, one) in step.actions.iter().enumerate() {
+                action(out, one, index > 0, style);
+            }
         }
     }
 }
 
-fn action(out: &mut String, action: &PlannedAction, style: &Style) {
+fn action(out: &mut String, action: &PlannedAction, follows: bool, style: &Style) {
     let only_waits = action.changes.is_empty() && action.revision.is_none();
     if only_waits {
-        line(out, &style.hang("  then ", &action.title));
+        line(out, &style.hang(if follows { "  then " } else { "  " }, &action.title));
         return;
     }
     let unchanged = action.changes.iter().filter(|change| change.verb == Verb::Unchanged).count();
