@@ -60,11 +60,11 @@ func run(t *testing.T, ctx context.Context, pod *corev1.Pod, stdin string, comma
 	if err != nil {
 		t.Fatal(err)
 	}
-	var output bytes.Buffer
+	var stdout, stderr bytes.Buffer
 	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{
-		Stdin: strings.NewReader(stdin), Stdout: &output, Stderr: &output,
+		Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr,
 	})
-	return output.String(), err
+	return stdout.String(), err
 }
 
 func TestExecKnowsIstiodsCommandsAndKeepsExitCodes(t *testing.T) {

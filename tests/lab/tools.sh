@@ -33,7 +33,7 @@ say() { echo "tools: $*" >&2; }
 is_helm() {
     local version
     version=$("$1" version --template '{{.Version}}' 2>/dev/null) || return 1
-    [[ $version =~ ^v([0-9]+)\.([0-9]+)\. ]] || return 1
+    [[ $version =~ ^v([0-9]+)\.([0-9]+) ]] || return 1
     [[ ${BASH_REMATCH[1]} == "$2" ]] && ((BASH_REMATCH[2] >= $3))
 }
 

@@ -55,6 +55,7 @@ const (
 	idleTimeout     = time.Hour
 	creationTimeout = remotecommand.DefaultStreamCreationTimeout
 	followInterval  = 100 * time.Millisecond
+	drainTimeout    = 200 * time.Millisecond
 )
 
 // Serve starts the kubelet's HTTPS server on a free loopback port.
@@ -116,10 +117,28 @@ func (s *Server) ExecInContainer(ctx context.Context, name, _, container string,
 	if stderr != nil {
 		streams.Stderr = stderr
 	}
-	if code := s.backend.Exec(ctx, pod, container, command, streams); code != 0 {
+	code := s.backend.Exec(ctx, pod, container, command, streams)
+	if stdin != nil {
+		drain(stdin)
+	}
+	if code != 0 {
 		return utilexec.CodeExitError{Err: fmt.Errorf("command terminated with exit code %d", code), Code: code}
 	}
 	return nil
+}
+
+// drain waits a moment for the client to finish sending. Commands here end at once, and a connection that is closed
+// while input is still on its way is reset, which loses the output that the client has not read yet.
+func drain(stdin io.Reader) {
+	done := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, stdin)
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(drainTimeout):
+	}
 }
 
 func (s *Server) portForward(w http.ResponseWriter, r *http.Request) {
