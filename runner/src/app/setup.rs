@@ -115,7 +115,9 @@ pub(super) fn helm(global: &GlobalArgs, pipeline: &Pipeline, lock: Option<LockFi
     let from_env =
         from_env.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty());
     let mirrors = global.charts.iter().cloned().chain(from_env).chain(pipeline.charts.clone()).collect();
-    Helm::new(HelmOptions { helm: global.helm.clone(), mirrors, cache: crate::cache::directory(), lock })
+    let named = || std::env::var_os("MESHRUN_HELM").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let helm = global.helm.clone().or_else(named);
+    Helm::new(HelmOptions { helm, mirrors, cache: crate::cache::directory(), lock })
 }
 
 /// Connects to the cluster and refuses one that the pipeline is not meant for.
