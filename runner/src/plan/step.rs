@@ -84,7 +84,7 @@ impl Planner {
                 timeout_seconds: action.timeout_seconds,
                 optional: action.optional,
                 title: title(&action.kind),
-                kind: self.ready(&action.kind).await?,
+                kind: self.ready(step, &action.kind).await?,
             };
             let (changes, findings) = self.changes(&work).await?;
             diagnostics.extend(findings);
@@ -112,7 +112,7 @@ impl Planner {
         self.plugins.get(&step.id).expect("every step of a loaded pipeline has its plugin").start()
     }
 
-    async fn ready(&self, action: &ActionKind) -> Result<WorkKind, PlanError> {
+    async fn ready(&self, step: &Step, action: &ActionKind) -> Result<WorkKind, PlanError> {
         Ok(match action {
             ActionKind::Apply(apply) => {
                 let mut objects = Vec::with_capacity(apply.objects.len());
@@ -123,7 +123,11 @@ impl Planner {
                 WorkKind::Apply(objects)
             }
             ActionKind::Helm(helm) => {
-                let release = self.release(helm).await?;
+                let mut helm = helm.clone();
+                if let Some(path) = &mut helm.chart.path {
+                    *path = step.directory().join(&*path).display().to_string();
+                }
+                let release = self.release(&helm).await?;
                 self.apis.learn(release.objects.iter());
                 WorkKind::Release(Box::new(release))
             }
@@ -169,7 +173,10 @@ impl Planner {
         &self,
         release: &ReleaseWork,
     ) -> Result<(Vec<Change>, Vec<Diagnostic>), PlanError> {
-        let (mut changes, mut findings) = self.compare_all(&release.objects, HELM_MANAGER).await?;
+        let (mut changes, mut findings) = self
+            .compare_all(&release.objects, HELM_MANAGER)
+            .await
+            .map_err(|error| error.of_chart(&release.chart))?;
         changes.extend(self.deletions(&release.obsolete).await?);
         findings.extend(release.rendered.warnings.iter().cloned());
         Ok((changes, findings))
