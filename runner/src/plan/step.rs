@@ -48,6 +48,27 @@ impl PlannedStep {
     }
 }
 
+impl PlannedStep {
+    /// The objects that it applies.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.works.iter().flat_map(|work| match &work.kind {
+            WorkKind::Apply(objects) => objects.as_slice(),
+            WorkKind::Release(release) => release.objects.as_slice(),
+            _ => &[],
+        })
+    }
+
+    /// The Helm releases that it records, as `namespace/name`.
+    pub fn releases(&self) -> impl Iterator<Item = String> {
+        self.works.iter().filter_map(|work| match &work.kind {
+            WorkKind::Release(release) => {
+                Some(format!("{}/{}", release.rendered.namespace, release.rendered.release))
+            }
+            _ => None,
+        })
+    }
+}
+
 impl Planner {
     /// Plans one step with what is known now.
     ///
