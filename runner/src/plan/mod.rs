@@ -10,6 +10,7 @@ mod error;
 mod known;
 pub mod model;
 pub mod owned;
+pub mod ownership;
 pub mod phases;
 pub mod prune;
 mod release;

@@ -91,8 +91,12 @@ impl Prune {
         if self.objects.is_empty() && self.kept.is_empty() {
             return None;
         }
-        let deleted =
-            |object: &ObjectRef| Change { object: object.clone(), verb: Verb::Delete, fields: Vec::new() };
+        let deleted = |object: &ObjectRef| Change {
+            object: object.clone(),
+            verb: Verb::Delete,
+            adopted_from: None,
+            fields: Vec::new(),
+        };
         let kept = |object: &ObjectRef| {
             Diagnostic::hint("", format!("{object} left the pipeline and is kept"))
                 .with_hint("meshrun never prunes namespaces and CRDs; delete it yourself if nothing needs it")
