@@ -64,6 +64,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Check the file, its plugins and their configuration; needs no cluster
     Validate(PipelineArgs),
+    /// Take away everything that a pipeline made, in reverse order, and report what is left
+    Destroy(DestroyArgs),
     /// Run the whole pipeline on a cluster in memory: real plugins, real charts, nothing to break
     Rehearse(RehearseArgs),
     /// Draw the steps and what they need
@@ -207,6 +209,9 @@ pub struct RunArgs {
     /// Do not ask before deletions and replacements
     #[arg(short, long)]
     pub yes: bool,
+    /// Wait this long for another run to end, such as 5m [default: do not wait]
+    #[arg(long, value_name = "DURATION")]
+    pub wait_lock: Option<humantime::Duration>,
 }
 
 /// `plan`.
@@ -242,6 +247,41 @@ pub enum PlanFormat {
     Json,
     /// For a comment on a pull request.
     Markdown,
+}
+
+/// `destroy`.
+#[derive(Debug, Args)]
+pub struct DestroyArgs {
+    /// Which pipeline.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// How it is reported.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Show what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Form of the plan that --dry-run shows
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    pub output: PlanFormat,
+    /// Also delete the CRDs, and with them every object of their kinds
+    #[arg(long)]
+    pub crds: bool,
+    /// Back up the objects that people made with these CRDs to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "no_backup")]
+    pub backup: Option<PathBuf>,
+    /// Do without the backup
+    #[arg(long)]
+    pub no_backup: bool,
+    /// Wait this long for another run to end, such as 5m [default: do not wait]
+    #[arg(long, value_name = "DURATION")]
+    pub wait_lock: Option<humantime::Duration>,
 }
 
 /// `rehearse`.

@@ -5,10 +5,14 @@ mod config;
 mod health;
 mod lint;
 mod release;
+mod teardown;
 mod upgrade;
 
 pub use config::{Autoscale, Config};
-use meshrun_sdk::prelude::{Check, Cx, Diagnostic, Plan, Result, Step};
+use meshrun_sdk::{
+    prelude::{Check, Cx, Diagnostic, Plan, Result, Step},
+    protocol::TeardownResponse,
+};
 
 /// The step.
 pub struct Istiod;
@@ -36,6 +40,10 @@ impl Step for Istiod {
 
     fn plan(config: &Config, cx: &Cx<'_>) -> Result<Plan> {
         release::plan(config, cx)
+    }
+
+    fn teardown(config: &Config, cx: &Cx<'_>) -> Result<TeardownResponse> {
+        teardown::teardown(config, cx)
     }
 
     fn check(config: &Config, cx: &Cx<'_>) -> Result<Vec<Check>> {

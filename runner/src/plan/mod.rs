@@ -5,6 +5,7 @@
 
 mod compare;
 pub mod condition;
+pub mod destroy;
 mod diff;
 mod error;
 mod known;
@@ -15,6 +16,7 @@ pub mod phases;
 pub mod prune;
 mod release;
 pub mod render;
+mod residue;
 mod services;
 mod step;
 pub mod work;

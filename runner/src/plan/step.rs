@@ -1,7 +1,9 @@
 //! One step: its plugin is asked what should be there, its actions are made ready and compared with the cluster.
 
 use futures::{StreamExt, TryStreamExt, stream};
-use meshrun_protocol::{ActionKind, Diagnostic, Label, ObjectRef, Output, PlanRequest, Scale, Severity};
+use meshrun_protocol::{
+    Action, ActionKind, Diagnostic, Label, ObjectRef, Output, PlanRequest, Scale, Severity,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -95,10 +97,31 @@ impl Planner {
         let response = session.plan(&request, &services, &Limits::default()).await?;
         refuse(step, &response.diagnostics)?;
 
-        let mut works = Vec::with_capacity(response.actions.len());
-        let mut actions = Vec::with_capacity(response.actions.len());
         let mut diagnostics = response.diagnostics;
-        for (action, after) in response.actions.iter().zip(order(&response.actions)?) {
+        let (works, actions, findings) = self.make_ready(&response.actions).await?;
+        diagnostics.extend(findings);
+        let outputs: Vec<(String, Output)> = response.outputs.into_iter().collect();
+        let known_outputs = self.known_outputs(&outputs).await?;
+        let plan = StepPlan {
+            id: step.id.clone(),
+            uses: step.uses.clone(),
+            needs: step.needs.clone(),
+            state: StepState::Planned,
+            actions,
+            diagnostics,
+        };
+        Ok(Outlook::Planned(Box::new(PlannedStep { plan, works, with, outputs, known_outputs, session })))
+    }
+
+    /// Makes actions ready and compares them with the cluster.
+    pub(super) async fn make_ready(
+        &self,
+        asked: &[Action],
+    ) -> Result<(Vec<Work>, Vec<PlannedAction>, Vec<Diagnostic>), PlanError> {
+        let mut works = Vec::with_capacity(asked.len());
+        let mut actions = Vec::with_capacity(asked.len());
+        let mut diagnostics = Vec::new();
+        for (action, after) in asked.iter().zip(order(asked)?) {
             let work = Work {
                 id: action.id.clone(),
                 after,
@@ -116,20 +139,10 @@ impl Planner {
             actions.push(PlannedAction { id: work.id.clone(), title: work.title.clone(), changes, revision });
             works.push(work);
         }
-        let outputs: Vec<(String, Output)> = response.outputs.into_iter().collect();
-        let known_outputs = self.known_outputs(&outputs).await?;
-        let plan = StepPlan {
-            id: step.id.clone(),
-            uses: step.uses.clone(),
-            needs: step.needs.clone(),
-            state: StepState::Planned,
-            actions,
-            diagnostics,
-        };
-        Ok(Outlook::Planned(Box::new(PlannedStep { plan, works, with, outputs, known_outputs, session })))
+        Ok((works, actions, diagnostics))
     }
 
-    fn session(&self, step: &Step) -> Session {
+    pub(super) fn session(&self, step: &Step) -> Session {
         self.plugins.get(&step.id).expect("every step of a loaded pipeline has its plugin").start()
     }
 

@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::StreamExt;
 use jiff::Timestamp;
 use meshrun_protocol::ObjectRef;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::object_name;
-use crate::cluster::{Cluster, ClusterError, ErrorKind, Object};
+use crate::cluster::{Cluster, ClusterError, ErrorKind, Object, WatchEvent, WatchQuery};
 
 /// How long a holder that is silent still counts as alive.
 const LEASE_SECONDS: i64 = 15;
@@ -46,7 +47,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of a pipeline.
+    /// Takes the lock of a pipeline, and waits for it as long as `patience` says.
     ///
     /// # Errors
     /// [`LockError::Held`] while another run has it and is alive.
@@ -54,9 +55,28 @@ impl Lock {
         cluster: Arc<dyn Cluster>,
         namespace: &str,
         pipeline: &str,
+        patience: Option<Duration>,
     ) -> Result<Self, LockError> {
-        let reference =
-            ObjectRef::namespaced("coordination.k8s.io/v1", "Lease", namespace, object_name(pipeline));
+        let deadline = Instant::now() + patience.unwrap_or_default();
+        loop {
+            let taken = Self::try_acquire(Arc::clone(&cluster), namespace, pipeline).await;
+            let Err(LockError::Held { expires_in, .. }) = &taken else { return taken };
+            if Instant::now() >= deadline {
+                return taken;
+            }
+            // Told at once when it is given back; a holder that died says nothing, so its expiry counts too.
+            let expiry = Duration::from_secs(expires_in.unsigned_abs()) + Duration::from_millis(100);
+            given_back(&cluster, &reference(namespace, pipeline), deadline.min(Instant::now() + expiry))
+                .await;
+        }
+    }
+
+    async fn try_acquire(
+        cluster: Arc<dyn Cluster>,
+        namespace: &str,
+        pipeline: &str,
+    ) -> Result<Self, LockError> {
+        let reference = reference(namespace, pipeline);
         let holder = holder_name();
         let mine = lease(&reference, pipeline, &holder);
         let taken = match cluster.get(&reference).await? {
@@ -113,8 +133,30 @@ impl Lock {
     }
 }
 
+fn reference(namespace: &str, pipeline: &str) -> ObjectRef {
+    ObjectRef::namespaced("coordination.k8s.io/v1", "Lease", namespace, object_name(pipeline))
+}
+
+/// Returns when a lease is gone, or when the time is up.
+async fn given_back(cluster: &Arc<dyn Cluster>, lease: &ObjectRef, until: Instant) {
+    let mut watch = cluster.watch(WatchQuery::object(lease));
+    let gone = async {
+        while let Some(event) = watch.next().await {
+            match event {
+                Ok(WatchEvent::Deleted(_)) => return,
+                Ok(WatchEvent::Listed(objects)) if objects.is_empty() => return,
+                _ => {}
+            }
+        }
+        // The watch ended: the time that is left has to do.
+        std::future::pending::<()>().await;
+    };
+    // Either way the next look decides.
+    let _ = tokio::time::timeout_at(until, gone).await;
+}
+
 async fn beat(cluster: Arc<dyn Cluster>, mut lease: Object, holder: String, lost: CancellationToken) {
-    let mut renewed = tokio::time::Instant::now();
+    let mut renewed = Instant::now();
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         let patch = json!({
@@ -124,7 +166,7 @@ async fn beat(cluster: Arc<dyn Cluster>, mut lease: Object, holder: String, lost
         match cluster.patch(&lease.reference(), &patch, None).await {
             Ok(now) => {
                 lease = now;
-                renewed = tokio::time::Instant::now();
+                renewed = Instant::now();
             }
             Err(error) => {
                 // A conflict may be our own write whose answer was lost.
@@ -133,7 +175,7 @@ async fn beat(cluster: Arc<dyn Cluster>, mut lease: Object, holder: String, lost
                     && now.text("/spec/holderIdentity") == holder
                 {
                     lease = now;
-                    renewed = tokio::time::Instant::now();
+                    renewed = Instant::now();
                     continue;
                 }
                 tracing::warn!(%error, "the lock could not be renewed");
