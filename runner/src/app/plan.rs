@@ -18,7 +18,8 @@ pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode,
     let selection = select(&args.selection, &prepared.pipeline)?;
     let cluster = connect(&args.cluster, &prepared.pipeline).await?;
     let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
-    let planner = Planner::new(prepared.pipeline, prepared.plugins, cluster, helm);
+    let planner =
+        Planner::new(prepared.pipeline, prepared.plugins, cluster, helm).allow_skip(args.allow_skip);
     let planned =
         planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
 

@@ -52,7 +52,10 @@ pub(super) async fn run(executor: Arc<Executor>, planned: Planned) -> RunResult 
             (&step.state, planned.unselected.contains_key(&step.id))
         {
             let outputs = planned.unselected.get(&step.id).cloned().unwrap_or_default();
-            board.scope.steps.insert(step.id.clone(), StepResult { outputs, ..StepResult::default() });
+            board
+                .scope
+                .steps
+                .insert(step.id.clone(), StepResult { outputs, left_out: true, ..StepResult::default() });
             board.waiting.retain(|waiting| waiting.id != step.id);
             finish(&executor, &step.id, StepOutcome::Skipped { reason: reason.clone() });
         }
@@ -127,7 +130,9 @@ impl Board {
             }
             other => other,
         };
-        self.scope.steps.insert(step.clone(), StepResult { outcome: Some(result), tolerated, outputs });
+        self.scope
+            .steps
+            .insert(step.clone(), StepResult { outcome: Some(result), tolerated, outputs, left_out: false });
         executor.events.send(Event::StepFinished { step, outcome, elapsed, tally });
     }
 
