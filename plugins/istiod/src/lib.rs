@@ -6,9 +6,13 @@ mod health;
 mod lint;
 mod release;
 mod upgrade;
+mod upgrade_path;
 
 pub use config::{Autoscale, Config};
-use meshrun_sdk::prelude::{Check, Cx, Diagnostic, Plan, Result, Step};
+use meshrun_sdk::{
+    UpgradePath,
+    prelude::{Check, Cx, Diagnostic, Plan, Result, Step},
+};
 
 /// The step.
 pub struct Istiod;
@@ -27,6 +31,8 @@ impl Step for Istiod {
             "Names that a Telemetry or AuthorizationPolicy may refer to, built-in ones included.",
         ),
     ];
+
+    const UPGRADE_PATH: Option<UpgradePath> = Some(upgrade_path::path);
 
     type Config = Config;
 
