@@ -73,6 +73,8 @@ pub enum Command {
     /// List plugins, or show one in full
     #[command(subcommand)]
     Plugins(PluginsCommand),
+    /// Show the versions to go through on the way from one version to another, and what changes on it
+    UpgradePath(UpgradePathArgs),
     /// Print the JSON Schema of pipeline files, with every plugin's configuration in it, for editors
     Schema,
     /// Copy the charts of a pipeline into a directory and pin their digests, for machines without network
@@ -212,6 +214,9 @@ pub struct RunArgs {
     /// Wait this long for another run to end, such as 5m [default: do not wait]
     #[arg(long, value_name = "DURATION")]
     pub wait_lock: Option<humantime::Duration>,
+    /// Insist on a jump between versions that a step would refuse (see `meshrun upgrade-path`)
+    #[arg(long)]
+    pub allow_skip: bool,
 }
 
 /// `plan`.
@@ -235,6 +240,9 @@ pub struct PlanArgs {
     /// Also list the objects that are as they should be
     #[arg(short, long)]
     pub verbose: bool,
+    /// Plan a jump between versions that a step would refuse (see `meshrun upgrade-path`)
+    #[arg(long)]
+    pub allow_skip: bool,
 }
 
 /// Form of a plan.
@@ -335,6 +343,36 @@ pub enum PluginsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `upgrade-path`.
+#[derive(Debug, Args)]
+pub struct UpgradePathArgs {
+    /// The plugin to ask: a name, or the path of a library (with a `/` in it)
+    #[arg(value_name = "PLUGIN", default_value = "istiod")]
+    pub plugin: String,
+    /// Version that is installed
+    #[arg(long, value_name = "VERSION")]
+    pub from: String,
+    /// Version that is wanted
+    #[arg(long, value_name = "VERSION")]
+    pub to: String,
+    /// Kubernetes version of the cluster
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes: Option<String>,
+    /// Form of the path
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    pub output: PathFormat,
+}
+
+/// Form of an upgrade path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum PathFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// `vendor`.

@@ -7,9 +7,11 @@ mod lint;
 mod release;
 mod teardown;
 mod upgrade;
+mod upgrade_path;
 
 pub use config::{Autoscale, Config};
 use meshrun_sdk::{
+    UpgradePath,
     prelude::{Check, Cx, Diagnostic, Plan, Result, Step},
     protocol::TeardownResponse,
 };
@@ -31,6 +33,8 @@ impl Step for Istiod {
             "Names that a Telemetry or AuthorizationPolicy may refer to, built-in ones included.",
         ),
     ];
+
+    const UPGRADE_PATH: Option<UpgradePath> = Some(upgrade_path::path);
 
     type Config = Config;
 

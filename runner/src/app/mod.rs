@@ -12,6 +12,7 @@ mod reporting;
 mod run;
 mod schema;
 mod setup;
+mod upgrade_path;
 mod validate;
 mod vendor;
 
@@ -64,6 +65,7 @@ async fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, App
         Command::Rehearse(args) => rehearse::run(global, args).await,
         Command::Graph(args) => graph::run(global, args),
         Command::Plugins(command) => plugins::run(global, command).await,
+        Command::UpgradePath(args) => upgrade_path::run(global, args).await,
         Command::Schema => schema::run(global).await,
         Command::Vendor(args) => vendor::run(global, args).await,
         Command::Completions { shell } => {

@@ -21,7 +21,8 @@ pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode,
     let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
     let namespace = &prepared.pipeline.state.namespace;
     let inventory = InventoryStore::load(cluster.clone(), namespace, &prepared.pipeline.name).await?;
-    let planner = Planner::new(prepared.pipeline, prepared.plugins, cluster, helm);
+    let planner =
+        Planner::new(prepared.pipeline, prepared.plugins, cluster, helm).allow_skip(args.allow_skip);
     let planned = planner
         .plan_all(&selection, &inventory.snapshot().await)
         .await

@@ -30,7 +30,8 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
     let selection = select(&args.selection, &prepared.pipeline)?;
     let cluster = connect(&args.cluster, &prepared.pipeline).await?;
     let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
-    let planner = Planner::new(prepared.pipeline.clone(), prepared.plugins, cluster.clone(), helm);
+    let planner = Planner::new(prepared.pipeline.clone(), prepared.plugins, cluster.clone(), helm)
+        .allow_skip(args.allow_skip);
     let namespace = prepared.pipeline.state.namespace.clone();
     let inventory = InventoryStore::load(cluster.clone(), &namespace, &prepared.pipeline.name).await?;
     let planned = planner

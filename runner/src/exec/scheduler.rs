@@ -51,7 +51,7 @@ pub(super) async fn run(executor: Arc<Executor>, planned: Planned) -> RunResult 
     for (id, outputs) in planned.unselected {
         board.waiting.retain(|waiting| waiting.id != id);
         finish(&executor, &id, StepOutcome::Skipped { reason: "not selected".into() });
-        board.scope.steps.insert(id, StepResult { outputs, ..StepResult::default() });
+        board.scope.steps.insert(id, StepResult { outputs, left_out: true, ..StepResult::default() });
     }
     let mut running = JoinSet::new();
     loop {
@@ -124,7 +124,9 @@ impl Board {
             }
             other => other,
         };
-        self.scope.steps.insert(step.clone(), StepResult { outcome: Some(result), tolerated, outputs });
+        self.scope
+            .steps
+            .insert(step.clone(), StepResult { outcome: Some(result), tolerated, outputs, left_out: false });
         executor.events.send(Event::StepFinished { step, outcome, elapsed, tally });
     }
 

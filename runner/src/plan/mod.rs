@@ -10,6 +10,7 @@ mod diff;
 mod error;
 mod known;
 pub mod model;
+mod needs;
 pub mod owned;
 pub mod ownership;
 pub mod phases;
@@ -54,6 +55,7 @@ pub struct Planner {
     cluster: Arc<dyn Cluster>,
     helm: Arc<Helm>,
     apis: Arc<KnownApis>,
+    allow_skip: bool,
 }
 
 /// Which steps take part: all of them, or those that `--only` and `--from` leave.
@@ -91,7 +93,14 @@ impl Planner {
         helm: Arc<Helm>,
     ) -> Self {
         let apis = Arc::new(KnownApis::new(Arc::clone(&cluster)));
-        Self { pipeline, plugins: Arc::new(plugins), cluster, helm, apis }
+        Self { pipeline, plugins: Arc::new(plugins), cluster, helm, apis, allow_skip: false }
+    }
+
+    /// Lets steps jump over versions that they would insist on.
+    #[must_use]
+    pub fn allow_skip(mut self, allow: bool) -> Self {
+        self.allow_skip = allow;
+        self
     }
 
     /// The pipeline.
@@ -138,7 +147,10 @@ impl Planner {
                 } else if let Some(planned) = planned {
                     steps.insert(step.id.clone(), planned);
                 }
-                scope.steps.insert(step.id.clone(), StepResult { outputs, ..StepResult::default() });
+                let left_out = matches!(plan.state, StepState::Skipped { .. });
+                scope
+                    .steps
+                    .insert(step.id.clone(), StepResult { outputs, left_out, ..StepResult::default() });
                 plans.insert(step.id.clone(), plan);
             }
             left = later;

@@ -93,6 +93,8 @@ impl Planner {
             step: step.id.as_str().to_owned(),
             config: with.clone(),
             cluster: self.cluster.info(),
+            needs: self.needs(step, scope),
+            allow_skip: self.allow_skip,
         };
         let response = session.plan(&request, &services, &Limits::default()).await?;
         refuse(step, &response.diagnostics)?;

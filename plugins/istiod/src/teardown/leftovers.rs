@@ -109,9 +109,8 @@ fn tags(reach: &Reach, cx: &Cx<'_>) -> Result<Vec<ObjectRef>> {
         let labels = &service["metadata"]["labels"];
         labels["istio.io/tag"].is_string() && labels[REVISION_LABEL] == reach.plane.rev()
     });
-    let in_release = |object: &&Value| {
-        object["metadata"]["annotations"]["meta.helm.sh/release-name"].is_string()
-    };
+    let in_release =
+        |object: &&Value| object["metadata"]["annotations"]["meta.helm.sh/release-name"].is_string();
     Ok(reach.tags.iter().chain(of_a_tag).filter(|tag| !in_release(tag)).map(reference).collect())
 }
 
@@ -121,9 +120,8 @@ fn is_istios(class: &Value) -> bool {
 
 /// Says which Gateways of the Gateway API lose their controller.
 fn uncontrolled(classes: &[&Value], cx: &Cx<'_>) -> Result<Option<Diagnostic>> {
-    let of_a_class = |gateway: &&Value| {
-        classes.iter().any(|class| gateway["spec"]["gatewayClassName"] == name_of(class))
-    };
+    let of_a_class =
+        |gateway: &&Value| classes.iter().any(|class| gateway["spec"]["gatewayClassName"] == name_of(class));
     let gateways = list_served(cx, &GATEWAY_API, "Gateway")?;
     let names: Vec<String> = gateways
         .iter()
@@ -174,7 +172,8 @@ mod tests {
 
     /// What an istiod 1.30 of the default revision leaves, and what looks like it.
     fn cluster() -> FakeCluster {
-        let map = |namespace: &str, name: &str, labels: Value| object("v1", "ConfigMap", namespace, name, labels);
+        let map =
+            |namespace: &str, name: &str, labels: Value| object("v1", "ConfigMap", namespace, name, labels);
         let class = |name: &str, controller: &str| {
             let mut class = object(GATEWAY_API[0], "GatewayClass", "", name, json!({}));
             class["spec"] = json!({ "controllerName": controller });
@@ -238,10 +237,8 @@ mod tests {
         assert_eq!(objects, ["Lease istio-system/istio-gateway-deployment-default"]);
         assert_eq!(
             findings,
-            [
-                "root certificates, CA, leader elections and GatewayClasses stay: Deployment \
-                 istio-system/istiod-1-31 needs them"
-            ]
+            ["root certificates, CA, leader elections and GatewayClasses stay: Deployment \
+                 istio-system/istiod-1-31 needs them"]
         );
         Ok(())
     }

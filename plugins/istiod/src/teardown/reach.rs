@@ -35,8 +35,7 @@ impl Reach {
         let plane = config.control_plane();
         let mut names: BTreeSet<String> = config.revision_tags.iter().cloned().collect();
         names.insert(plane.rev().to_owned());
-        let webhooks =
-            list(cx, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None, "")?;
+        let webhooks = list(cx, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None, "")?;
         let (tags, others): (Vec<Value>, Vec<Value>) = webhooks
             .into_iter()
             .filter(|webhook| label(webhook, TAG_LABEL).is_some())

@@ -116,8 +116,12 @@ fn controller(object: &Value) -> Option<ObjectRef> {
 fn no_restart(namespace: &str, pods: &[String]) -> Diagnostic {
     let names = some_of(pods, 5);
     let message = match pods {
-        [_] => format!("pod {names} in namespace {namespace} keeps its sidecar: no Deployment or the like made it"),
-        _ => format!("pods {names} in namespace {namespace} keep their sidecars: no Deployment or the like made them"),
+        [_] => format!(
+            "pod {names} in namespace {namespace} keeps its sidecar: no Deployment or the like made it"
+        ),
+        _ => format!(
+            "pods {names} in namespace {namespace} keep their sidecars: no Deployment or the like made them"
+        ),
     };
     Diagnostic::warning("", message).with_code("istio/sidecar-stays").with_hint(format!(
         "keep the manifest of what nobody makes again, then run `kubectl delete pod -n {namespace} {}`",
@@ -127,7 +131,8 @@ fn no_restart(namespace: &str, pods: &[String]) -> Diagnostic {
 
 fn own_wish(workloads: &[String]) -> Diagnostic {
     let (names, verb) = (some_of(workloads, 5), if workloads.len() == 1 { "asks" } else { "ask" });
-    let message = format!("{names} {verb} for a sidecar in the pod template, so a restart would bring a new one");
+    let message =
+        format!("{names} {verb} for a sidecar in the pod template, so a restart would bring a new one");
     Diagnostic::warning("", message).with_code("istio/sidecar-stays").with_hint(
         "take the labels sidecar.istio.io/inject and istio.io/rev, and a container istio-proxy, out of the template",
     )
@@ -178,7 +183,8 @@ mod tests {
     fn actions(response: &PlanResponse) -> Vec<String> {
         let say = |action: &Action| {
             let kind = json!(action.kind);
-            let of = |object: &Value| format!("{} {}", object["kind"].as_str().unwrap_or("?"), object["name"]);
+            let of =
+                |object: &Value| format!("{} {}", object["kind"].as_str().unwrap_or("?"), object["name"]);
             let what = match kind["type"].as_str() {
                 Some("label") => format!("{} {}", of(&kind["object"]), kind["labels"]),
                 _ => items(&kind["workloads"]).iter().map(of).collect::<Vec<_>>().join(", "),
@@ -242,9 +248,11 @@ mod tests {
         let mut native = pod("shop", "late-0", "default");
         native["spec"] =
             json!({ "containers": [{ "name": "app" }], "initContainers": [{ "name": "istio-proxy" }] });
-        let cluster = cluster
-            .with(object("apps/v1", "DaemonSet", "shop", "late", json!({})))
-            .with(owned(native, "DaemonSet", "late"));
+        let cluster = cluster.with(object("apps/v1", "DaemonSet", "shop", "late", json!({}))).with(owned(
+            native,
+            "DaemonSet",
+            "late",
+        ));
         assert_eq!(actions(&run(json!({}), &cluster)?), ["restart-shop: DaemonSet late"]);
         Ok(())
     }
@@ -291,10 +299,11 @@ mod tests {
     fn template_that_asks_for_a_sidecar_itself_is_left_to_its_owner() -> Result<()> {
         let mut asks = object("apps/v1", "StatefulSet", "shop", "db", json!({}));
         asks["spec"]["template"]["metadata"]["labels"] = json!({ "sidecar.istio.io/inject": "true" });
-        let cluster = FakeCluster::new()
-            .with(namespace("shop", json!({})))
-            .with(asks)
-            .with(owned(pod("shop", "db-0", "default"), "StatefulSet", "db"));
+        let cluster = FakeCluster::new().with(namespace("shop", json!({}))).with(asks).with(owned(
+            pod("shop", "db-0", "default"),
+            "StatefulSet",
+            "db",
+        ));
         let response = run(json!({}), &cluster)?;
         assert_eq!(actions(&response), Vec::<String>::new());
         assert_eq!(
