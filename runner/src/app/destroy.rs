@@ -38,10 +38,7 @@ pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCo
         report::print(&format!("Pipeline {} has made nothing in this cluster.", pipeline.name))?;
         return Ok(ExitCode::Success);
     }
-    let destroy = planner
-        .plan_destroy(&held, args.crds)
-        .await
-        .map_err(|error| AppError::of_step(&StepId::new("destroy"), error))?;
+    let destroy = planner.plan_destroy(&held, args.crds).await?;
     if args.dry_run {
         return show(global, &args, &destroy);
     }

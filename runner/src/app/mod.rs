@@ -6,12 +6,14 @@ mod error;
 mod graph;
 mod log;
 mod plan;
+mod plan_file;
 mod plugins;
 mod rehearse;
 mod reporting;
 mod run;
 mod schema;
 mod setup;
+mod status;
 mod upgrade_path;
 mod validate;
 mod vendor;
@@ -61,6 +63,7 @@ async fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, App
         Command::Run(args) => run::run(global, args).await,
         Command::Plan(args) => plan::run(global, args).await,
         Command::Validate(args) => validate::run(global, args).await,
+        Command::Status(args) => status::run(global, args).await,
         Command::Destroy(args) => destroy::run(global, args).await,
         Command::Rehearse(args) => rehearse::run(global, args).await,
         Command::Graph(args) => graph::run(global, args),

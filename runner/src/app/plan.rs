@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    AppError,
+    AppError, plan_file,
     setup::{connect, helm, prepare, select},
 };
 use crate::{
@@ -40,6 +40,9 @@ pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode,
         PlanFormat::Markdown => render::markdown(&planned.plan),
     };
     report::print(&text)?;
+    if let Some(file) = &args.out {
+        plan_file::write(file, &planned.plan)?;
+    }
     let changes = planned.plan.counts().any();
     Ok(if args.detailed_exitcode && changes { ExitCode::Changes } else { ExitCode::Success })
 }

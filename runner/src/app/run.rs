@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AppError, consent,
+    AppError, consent, plan_file,
     reporting::Reporting,
     setup::{connect, helm, prepare, select},
 };
@@ -38,6 +38,9 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
         .plan_all(&selection, &inventory.snapshot().await)
         .await
         .map_err(|(step, error)| AppError::of_step(&step, error))?;
+    if let Some(file) = &args.plan {
+        plan_file::hold_to(file, &planned.plan)?;
+    }
     let may_replace = consent::ask_for(&planned.plan, args.yes)?;
 
     let cancel = CancellationToken::new();

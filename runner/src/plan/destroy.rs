@@ -1,7 +1,10 @@
 //! What a destroy would do: the inventory's steps in reverse order of their needs, each with what its plugin knows of
 //! taking it away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use meshrun_protocol::{Diagnostic, ListQuery, ObjectRef, TeardownRequest, TeardownResponse};
 
@@ -73,7 +76,7 @@ impl Planner {
         for (id, entry) in reversed(&inventory.steps) {
             let (teardown, mut diagnostics) = self.teardown(id, &scope).await;
             diagnostics.extend(teardown.diagnostics.clone());
-            let (before, before_plan, findings) = self.make_ready(&teardown.before).await?;
+            let (before, before_plan, findings) = self.make_ready(Path::new("."), &teardown.before).await?;
             diagnostics.extend(findings);
             for query in &teardown.custom {
                 destroy.custom.extend(self.cluster.list(query).await?);

@@ -1,5 +1,7 @@
 //! Why something cannot be planned, with what to do about it.
 
+use meshrun_protocol::Chart;
+
 use crate::{
     cluster::ClusterError, exit_code::ExitCode, helm::HelmError, plugin::PluginError, spec::SpecError,
 };
@@ -43,6 +45,15 @@ pub enum PlanError {
 }
 
 impl PlanError {
+    /// Says which chart the object comes from.
+    #[must_use]
+    pub(super) fn of_chart(mut self, chart: &Chart) -> Self {
+        if let Self::InvalidObject { object, .. } | Self::UnknownApi { object, .. } = &mut self {
+            object.push_str(&format!(" of chart {} {}", chart.name, chart.version));
+        }
+        self
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -50,7 +61,9 @@ impl PlanError {
             Self::Plugin(error) => error.hint(),
             Self::Helm(error) => error.hint(),
             Self::Cluster(error) => error.hint().map(Into::into),
-            Self::InvalidObject { .. } => Some("check the step's `values:` and `objects:`".into()),
+            Self::InvalidObject { .. } => {
+                Some("correct what the step's `with:` says for it, such as its `values`".into())
+            }
             Self::UnknownApi { .. } => Some(
                 "let this step need the one that installs its CRD, or check `apiVersion` and `kind`".into(),
             ),

@@ -19,6 +19,7 @@ mod release;
 pub mod render;
 mod residue;
 mod services;
+pub mod status;
 mod step;
 pub mod work;
 

@@ -1,5 +1,7 @@
 //! One step: its plugin is asked what should be there, its actions are made ready and compared with the cluster.
 
+use std::path::Path;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use meshrun_protocol::{
     Action, ActionKind, Diagnostic, Label, ObjectRef, Output, PlanRequest, Scale, Severity,
@@ -100,7 +102,7 @@ impl Planner {
         refuse(step, &response.diagnostics)?;
 
         let mut diagnostics = response.diagnostics;
-        let (works, actions, findings) = self.make_ready(&response.actions).await?;
+        let (works, actions, findings) = self.make_ready(step.directory(), &response.actions).await?;
         diagnostics.extend(findings);
         let outputs: Vec<(String, Output)> = response.outputs.into_iter().collect();
         let known_outputs = self.known_outputs(&outputs).await?;
@@ -115,9 +117,10 @@ impl Planner {
         Ok(Outlook::Planned(Box::new(PlannedStep { plan, works, with, outputs, known_outputs, session })))
     }
 
-    /// Makes actions ready and compares them with the cluster.
+    /// Makes actions ready and compares them with the cluster; relative paths start from `directory`.
     pub(super) async fn make_ready(
         &self,
+        directory: &Path,
         asked: &[Action],
     ) -> Result<(Vec<Work>, Vec<PlannedAction>, Vec<Diagnostic>), PlanError> {
         let mut works = Vec::with_capacity(asked.len());
@@ -130,7 +133,7 @@ impl Planner {
                 timeout_seconds: action.timeout_seconds,
                 optional: action.optional,
                 title: title(&action.kind),
-                kind: self.ready(&action.kind).await?,
+                kind: self.ready(directory, &action.kind).await?,
             };
             let (changes, findings) = self.changes(&work).await?;
             diagnostics.extend(findings);
@@ -148,7 +151,7 @@ impl Planner {
         self.plugins.get(&step.id).expect("every step of a loaded pipeline has its plugin").start()
     }
 
-    async fn ready(&self, action: &ActionKind) -> Result<WorkKind, PlanError> {
+    async fn ready(&self, directory: &Path, action: &ActionKind) -> Result<WorkKind, PlanError> {
         Ok(match action {
             ActionKind::Apply(apply) => {
                 let mut objects = Vec::with_capacity(apply.objects.len());
@@ -159,7 +162,11 @@ impl Planner {
                 WorkKind::Apply(objects)
             }
             ActionKind::Helm(helm) => {
-                let release = self.release(helm).await?;
+                let mut helm = helm.clone();
+                if let Some(path) = &mut helm.chart.path {
+                    *path = directory.join(&*path).display().to_string();
+                }
+                let release = self.release(&helm).await?;
                 self.apis.learn(release.objects.iter());
                 WorkKind::Release(Box::new(release))
             }
@@ -208,7 +215,10 @@ impl Planner {
         &self,
         release: &ReleaseWork,
     ) -> Result<(Vec<Change>, Vec<Diagnostic>), PlanError> {
-        let (mut changes, mut findings) = self.compare_all(&release.objects, HELM_MANAGER).await?;
+        let (mut changes, mut findings) = self
+            .compare_all(&release.objects, HELM_MANAGER)
+            .await
+            .map_err(|error| error.of_chart(&release.chart))?;
         changes.extend(self.deletions(&release.obsolete).await?);
         findings.extend(release.rendered.warnings.iter().cloned());
         Ok((changes, findings))

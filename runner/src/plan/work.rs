@@ -128,6 +128,11 @@ pub fn title(action: &ActionKind) -> String {
             [first, rest @ ..] if rest.iter().all(|other| other.object.kind == first.object.kind) => {
                 format!("wait for {} {}s {}", wait.conditions.len(), first.object.kind, until(&first.until))
             }
+            conditions
+                if conditions.iter().all(|one| matches!(one.until, WaitCondition::WebhookReady { .. })) =>
+            {
+                format!("wait for {} webhooks to answer", conditions.len())
+            }
             conditions => format!("wait for {} conditions", conditions.len()),
         },
         ActionKind::Scale(scale) => format!("scale {} to at least {}", scale.workload, scale.at_least),
