@@ -1,8 +1,8 @@
 //! From a JSON message to a [`Step`]'s method and back: what the ABI glue calls.
 
 use meshrun_protocol::{
-    CheckRequest, CheckResponse, Description, Failure, LintRequest, LintResponse, OutputSpec,
-    PROTOCOL_VERSION, PlanRequest, method,
+    CheckRequest, CheckResponse, Description, Failure, LintRequest, LintResponse, OutputSpec, PROTOCOL_VERSION,
+    PlanRequest, TeardownRequest, method,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub fn describe<S: Step>(entry: Entry) -> Description {
         name: S::NAME.into(),
         version: entry.version.into(),
         summary: S::SUMMARY.into(),
-        methods: owned(&[method::LINT, method::PLAN, method::CHECK]),
+        methods: owned(&[method::LINT, method::PLAN, method::CHECK, method::TEARDOWN]),
         services: Vec::new(),
         provides: owned(S::PROVIDES),
         requires: owned(S::REQUIRES),
@@ -56,6 +56,11 @@ pub fn call<S: Step>(host: &dyn Host, name: &str, message: &str) -> Result<Value
             let cx = Cx::new(host, &request.step, request.cluster);
             let plan = S::plan(&config::<S>(request.config)?, &cx).map_err(|error| error.0)?;
             respond(&plan.into_response())
+        }
+        method::TEARDOWN => {
+            let request: TeardownRequest = message_from(message)?;
+            let cx = Cx::new(host, &request.step, request.cluster);
+            respond(&S::teardown(&config::<S>(request.config)?, &cx).map_err(|error| error.0)?)
         }
         method::CHECK => {
             let request: CheckRequest = message_from(message)?;

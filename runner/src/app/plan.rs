@@ -11,6 +11,7 @@ use crate::{
     exit_code::ExitCode,
     plan::{Planner, render},
     report::{self, Options, Surroundings},
+    state::inventory::InventoryStore,
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode, AppError> {
@@ -18,9 +19,13 @@ pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode,
     let selection = select(&args.selection, &prepared.pipeline)?;
     let cluster = connect(&args.cluster, &prepared.pipeline).await?;
     let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
+    let namespace = &prepared.pipeline.state.namespace;
+    let inventory = InventoryStore::load(cluster.clone(), namespace, &prepared.pipeline.name).await?;
     let planner = Planner::new(prepared.pipeline, prepared.plugins, cluster, helm);
-    let planned =
-        planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
+    let planned = planner
+        .plan_all(&selection, &inventory.snapshot().await)
+        .await
+        .map_err(|(step, error)| AppError::of_step(&step, error))?;
 
     let options = Options {
         color: global.color,

@@ -14,13 +14,18 @@ use crate::{
     event::{Event, RunOutcome, StepInfo},
     exec::{Events, Executor},
     exit_code::ExitCode,
+    ids::StepId,
     plan::{
         Planned, Planner,
         model::{Change, Verb},
+        prune::PRUNE,
     },
     report::{self, Options, Surroundings},
     spec::Pipeline,
-    state::{inventory::InventoryStore, lock::Lock},
+    state::{
+        inventory::{InventoryStore, LastRun},
+        lock::{Lock, holder_name},
+    },
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, AppError> {
@@ -30,39 +35,31 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
     let cluster = connect(&args.cluster, &prepared.pipeline).await?;
     let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
     let planner = Planner::new(prepared.pipeline.clone(), prepared.plugins, cluster.clone(), helm);
-    let planned =
-        planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
+    let namespace = prepared.pipeline.state.namespace.clone();
+    let inventory = InventoryStore::load(cluster.clone(), &namespace, &prepared.pipeline.name).await?;
+    let planned = planner
+        .plan_all(&selection, &inventory.snapshot().await)
+        .await
+        .map_err(|(step, error)| AppError::of_step(&step, error))?;
     let may_replace = consent(&planned, args.yes)?;
 
     let cancel = CancellationToken::new();
     // Nothing to write: nothing to lock, and a repeated run leaves no trace.
     let lock = match planned.plan.counts().any() {
-        true => {
-            let namespace = &prepared.pipeline.state.namespace;
-            Some(Lock::acquire(cluster.clone(), namespace, &prepared.pipeline.name).await?)
-        }
+        true => Some(Lock::acquire(cluster.clone(), &namespace, &prepared.pipeline.name).await?),
         false => None,
     };
-    let inventory = {
-        let namespace = &prepared.pipeline.state.namespace;
-        InventoryStore::load(cluster.clone(), namespace, &prepared.pipeline.name).await
-    };
-    let result = match inventory {
-        Ok(inventory) => {
-            if let Some(lock) = &lock {
-                stop_when_lost(lock, &cancel);
-            }
-            let inventory = Some(Arc::new(inventory));
-            carry_out(
-                global,
-                &args.report,
-                planner,
-                planned,
-                Rest { inventory, may_replace, cancel, started },
-            )
-            .await
+    let rest = Rest { inventory: Some(Arc::new(inventory)), may_replace, cancel, started };
+    let result = match &lock {
+        Some(lock) => {
+            stop_when_lost(lock, &rest.cancel);
+            begin(&rest).await.map_err(AppError::from)
         }
-        Err(error) => Err(error.into()),
+        None => Ok(()),
+    };
+    let result = match result {
+        Ok(()) => carry_out(global, &args.report, planner, planned, rest).await,
+        Err(error) => Err(error),
     };
     if let Some(lock) = lock
         && let Err(error) = lock.release().await
@@ -70,6 +67,17 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
         tracing::warn!(%error, "the lock could not be released; it expires by itself");
     }
     result
+}
+
+/// Leaves word of who is about to change something.
+async fn begin(rest: &Rest) -> crate::cluster::Result<()> {
+    let Some(inventory) = &rest.inventory else { return Ok(()) };
+    let run = LastRun {
+        by: holder_name(),
+        at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        meshrun: env!("CARGO_PKG_VERSION").into(),
+    };
+    inventory.begin(run).await
 }
 
 /// What else a run needs.
@@ -132,7 +140,7 @@ fn tell_start(events: &Events, pipeline: &Pipeline, planned: &Planned) {
         pipeline: pipeline.name.clone(),
         file: pipeline.path.display().to_string(),
         cluster: planned.plan.cluster.clone(),
-        steps: infos(pipeline),
+        steps: with_prune(infos(pipeline), planned),
     });
     for finding in &pipeline.warnings {
         let place = finding.place.as_ref();
@@ -154,6 +162,14 @@ fn tell_start(events: &Events, pipeline: &Pipeline, planned: &Planned) {
             });
         }
     }
+}
+
+fn with_prune(mut steps: Vec<StepInfo>, planned: &Planned) -> Vec<StepInfo> {
+    if !planned.prune.objects.is_empty() {
+        let needs = steps.iter().map(|step| step.id.clone()).collect();
+        steps.push(StepInfo { id: StepId::new(PRUNE), uses: "meshrun".into(), needs });
+    }
+    steps
 }
 
 /// The steps as reporters need them.

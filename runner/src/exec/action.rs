@@ -90,6 +90,7 @@ async fn carry_out(context: &ActionContext, work: &Work, action: &PlannedAction)
                 .map_err(|error| StepError::from_wait(error, "not ready", context.started.elapsed()))
         }
         WorkKind::Scale(scale) => effects::scale(context, scale).await,
+        WorkKind::Label(label) => effects::label(context, label).await,
         WorkKind::Restart(restart) => effects::restart(context, restart).await,
         WorkKind::Probe(probe) => effects::probe(context, probe).await,
     }

@@ -1,7 +1,7 @@
 //! One step: its plugin is asked what should be there, its actions are made ready and compared with the cluster.
 
 use futures::{StreamExt, TryStreamExt, stream};
-use meshrun_protocol::{ActionKind, Diagnostic, ObjectRef, Output, PlanRequest, Scale, Severity};
+use meshrun_protocol::{ActionKind, Diagnostic, Label, ObjectRef, Output, PlanRequest, Scale, Severity};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -44,6 +44,27 @@ impl PlannedStep {
     pub fn changes(&self) -> bool {
         self.plan.actions.iter().any(|action| {
             action.revision.is_some() || action.changes.iter().any(|change| change.verb != Verb::Unchanged)
+        })
+    }
+}
+
+impl PlannedStep {
+    /// The objects that it applies.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.works.iter().flat_map(|work| match &work.kind {
+            WorkKind::Apply(objects) => objects.as_slice(),
+            WorkKind::Release(release) => release.objects.as_slice(),
+            _ => &[],
+        })
+    }
+
+    /// The Helm releases that it records, as `namespace/name`.
+    pub fn releases(&self) -> impl Iterator<Item = String> {
+        self.works.iter().filter_map(|work| match &work.kind {
+            WorkKind::Release(release) => {
+                Some(format!("{}/{}", release.rendered.namespace, release.rendered.release))
+            }
+            _ => None,
         })
     }
 }
@@ -130,6 +151,7 @@ impl Planner {
             ActionKind::Delete(delete) => WorkKind::Delete(delete.clone()),
             ActionKind::Wait(wait) => WorkKind::Wait(wait.clone()),
             ActionKind::Scale(scale) => WorkKind::Scale(scale.clone()),
+            ActionKind::Label(label) => WorkKind::Label(label.clone()),
             ActionKind::Restart(restart) => WorkKind::Restart(restart.clone()),
             ActionKind::Probe(probe) => WorkKind::Probe(probe.clone()),
         })
@@ -148,10 +170,12 @@ impl Planner {
             WorkKind::Release(release) => self.release_changes(release).await,
             WorkKind::Delete(delete) => Ok((self.deletions(&delete.objects).await?, Vec::new())),
             WorkKind::Scale(scale) => Ok((self.scaling(scale).await?, Vec::new())),
+            WorkKind::Label(label) => Ok((self.labelling(label).await?, Vec::new())),
             WorkKind::Restart(restart) => {
                 let restarted = |workload: &ObjectRef| Change {
                     object: workload.clone(),
                     verb: Verb::Update,
+                    adopted_from: None,
                     fields: vec![FieldChange {
                         path: "spec.template.metadata.annotations[\"kubectl.kubernetes.io/restartedAt\"]"
                             .into(),
@@ -191,7 +215,12 @@ impl Planner {
         let mut changes = Vec::new();
         for object in objects {
             if self.cluster.get(object).await?.is_some() {
-                changes.push(Change { object: object.clone(), verb: Verb::Delete, fields: Vec::new() });
+                changes.push(Change {
+                    object: object.clone(),
+                    verb: Verb::Delete,
+                    adopted_from: None,
+                    fields: Vec::new(),
+                });
             }
         }
         Ok(changes)
@@ -209,7 +238,28 @@ impl Planner {
             before: Some(json!(asked)),
             after: Some(json!(scale.at_least)),
         };
-        Ok(vec![Change { object: scale.workload.clone(), verb: Verb::Update, fields: vec![field] }])
+        Ok(vec![Change {
+            object: scale.workload.clone(),
+            verb: Verb::Update,
+            adopted_from: None,
+            fields: vec![field],
+        }])
+    }
+
+    async fn labelling(&self, label: &Label) -> Result<Vec<Change>, PlanError> {
+        let Some(object) = self.cluster.get(&label.object).await? else { return Ok(Vec::new()) };
+        let changed = label.labels.iter().filter(|(key, value)| object.label(key) != value.as_deref());
+        let fields: Vec<FieldChange> = changed
+            .map(|(key, value)| FieldChange {
+                path: format!("metadata.labels[\"{key}\"]"),
+                before: object.label(key).map(Into::into),
+                after: value.clone().map(Into::into),
+            })
+            .collect();
+        if fields.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Change { object: label.object.clone(), verb: Verb::Update, adopted_from: None, fields }])
     }
 
     /// Reads the outputs that are values, or fields of objects that are there.

@@ -127,6 +127,15 @@ async fn beat(cluster: Arc<dyn Cluster>, mut lease: Object, holder: String, lost
                 renewed = tokio::time::Instant::now();
             }
             Err(error) => {
+                // A conflict may be our own write whose answer was lost.
+                if error.kind == ErrorKind::Conflict
+                    && let Ok(Some(now)) = cluster.get(&lease.reference()).await
+                    && now.text("/spec/holderIdentity") == holder
+                {
+                    lease = now;
+                    renewed = tokio::time::Instant::now();
+                    continue;
+                }
                 tracing::warn!(%error, "the lock could not be renewed");
                 let silent = renewed.elapsed().as_secs() >= LEASE_SECONDS.unsigned_abs();
                 if silent || matches!(error.kind, ErrorKind::Conflict | ErrorKind::NotFound) {
@@ -176,7 +185,8 @@ fn micro_time() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
-fn holder_name() -> String {
+/// Who holds a lock: user, host, process, and something that tells two runs of one process id apart.
+pub fn holder_name() -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "unknown".into());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     // Process ids repeat; the random part makes two runs on one host two holders.

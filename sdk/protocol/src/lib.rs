@@ -13,7 +13,7 @@ mod object;
 mod step;
 
 pub use action::{
-    Action, ActionKind, Apply, Chart, Delete, Helm, Http, Probe, ProbeTarget, Restart, Scale, Wait,
+    Action, ActionKind, Apply, Chart, Delete, Helm, Http, Label, Probe, ProbeTarget, Restart, Scale, Wait,
     WaitCondition, WaitFor,
 };
 pub use check::{Check, CheckStatus};
@@ -25,8 +25,8 @@ pub use host::{
 };
 pub use object::ObjectRef;
 pub use step::{
-    CheckRequest, CheckResponse, ClusterInfo, Failure, LintRequest, LintResponse, LogEvent, Output,
-    PlanRequest, PlanResponse,
+    CheckRequest, CheckResponse, ClusterInfo, Failure, Leftover, LintRequest, LintResponse, LogEvent, Output,
+    PlanRequest, PlanResponse, TeardownRequest, TeardownResponse,
 };
 
 /// Version of this vocabulary, as `describe` reports it; informative, never compared.
@@ -38,6 +38,8 @@ pub mod method {
     pub const LINT: &str = "lint/v1";
     /// [`crate::PlanRequest`] in, [`crate::PlanResponse`] out.
     pub const PLAN: &str = "plan/v1";
+    /// [`crate::TeardownRequest`] in, [`crate::TeardownResponse`] out; a plugin without it has nothing to say.
+    pub const TEARDOWN: &str = "teardown/v1";
     /// [`crate::CheckRequest`] in, [`crate::CheckResponse`] out.
     pub const CHECK: &str = "check/v1";
 }

@@ -59,7 +59,7 @@ impl Cluster for Live {
     }
 
     async fn api_versions(&self) -> Result<Vec<String>> {
-        discovery::api_versions(&self.client).await
+        self.discovery.api_versions(&self.client).await
     }
 
     async fn get(&self, object: &ObjectRef) -> Result<Option<Object>> {
