@@ -1,16 +1,18 @@
 //! Files that tests work with: the repository's own, the charts, and client tools.
 
 use std::{
+    collections::BTreeMap,
     env,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result, ensure};
 
 /// Returns the root of the repository.
 pub fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("this package lies in tests/support")
 }
 
 /// Returns the path of a shipped pipeline: `pipeline("prod.yaml")`.
@@ -35,7 +37,15 @@ pub fn charts() -> PathBuf {
 /// # Errors
 /// When the tool is neither there nor can be installed.
 pub fn tool(name: &str) -> Result<PathBuf> {
-    script("tools.sh", &[name])
+    // The script starts the tool to learn its version: once per process is enough.
+    static KNOWN: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = known.get(name) {
+        return Ok(path.clone());
+    }
+    let path = script("tools.sh", &[name])?;
+    known.insert(name.into(), path.clone());
+    Ok(path)
 }
 
 /// Returns what a script of the lab prints: a path.
