@@ -104,6 +104,10 @@ pub enum Command {
     Plan(PlanArgs),
     /// Check a pipeline and its configuration, without a cluster
     Validate(PipelineArgs),
+    /// Show what a pipeline has made, in what state it is, and who is at work on it
+    Status(StatusArgs),
+    /// Take away everything that a pipeline made, and report what is left
+    Destroy(DestroyArgs),
     /// Try a pipeline on a cluster in memory: real plugins, real charts
     Rehearse(RehearseArgs),
     /// Draw the steps of a pipeline and what they need
@@ -111,6 +115,8 @@ pub enum Command {
     /// List the plugins, or show what one does and takes
     #[command(subcommand, disable_help_subcommand = true)]
     Plugins(PluginsCommand),
+    /// Show the versions to go through from one version to another
+    UpgradePath(UpgradePathArgs),
     /// Print the JSON Schema of pipeline files, for editors
     Schema,
     /// Copy the charts of a pipeline and pin their digests
@@ -237,6 +243,15 @@ pub struct RunArgs {
     /// Do not ask before deletions and replacements
     #[arg(short, long)]
     pub yes: bool,
+    /// Carry out exactly this plan (see `meshrun plan --out`), and nothing where another would come out by now
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "from"])]
+    pub plan: Option<PathBuf>,
+    /// Wait this long for another run to end, such as 5m [default: do not wait]
+    #[arg(long, value_name = "DURATION")]
+    pub wait_lock: Option<humantime::Duration>,
+    /// Insist on a jump between versions that a step would refuse (see `meshrun upgrade-path`)
+    #[arg(long)]
+    pub allow_skip: bool,
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -263,6 +278,12 @@ pub struct PlanArgs {
     /// Also list the objects that are as they should be
     #[arg(short, long)]
     pub verbose: bool,
+    /// Also keep the plan in this file, for `meshrun run --plan FILE`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Plan a jump between versions that a step would refuse (see `meshrun upgrade-path`)
+    #[arg(long)]
+    pub allow_skip: bool,
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -281,6 +302,68 @@ pub enum PlanFormat {
     Json,
     /// For a comment on a pull request.
     Markdown,
+}
+
+/// `destroy`.
+#[derive(Debug, Args)]
+pub struct DestroyArgs {
+    /// Which pipeline.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Show what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Form of what --dry-run shows: text, json, or markdown
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM", hide_possible_values = true)]
+    pub output: PlanFormat,
+    /// Also delete the CRDs, and with them every object of their kinds
+    #[arg(long)]
+    pub crds: bool,
+    /// Back up the objects that people made with these CRDs to this file [default: a new file here]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_backup")]
+    pub backup: Option<PathBuf>,
+    /// Do without the backup
+    #[arg(long)]
+    pub no_backup: bool,
+    /// Wait this long for another run to end, such as 5m [default: do not wait]
+    #[arg(long, value_name = "DURATION")]
+    pub wait_lock: Option<humantime::Duration>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// How it is reported.
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Which pipeline.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Form of the status: text, json
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM", hide_possible_values = true)]
+    pub output: StatusFormat,
+    /// Exit with 2 where something has drifted from the pipeline, and with 0 where nothing has
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Form of a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum StatusFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// `rehearse`.
@@ -345,6 +428,36 @@ pub enum PluginsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `upgrade-path`.
+#[derive(Debug, Args)]
+pub struct UpgradePathArgs {
+    /// The plugin to ask: a name, or the path of a library (with a `/` in it)
+    #[arg(value_name = "PLUGIN", default_value = "istiod")]
+    pub plugin: String,
+    /// Version that is installed
+    #[arg(long, value_name = "VERSION")]
+    pub from: String,
+    /// Version that is wanted
+    #[arg(long, value_name = "VERSION")]
+    pub to: String,
+    /// Kubernetes version of the cluster
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes: Option<String>,
+    /// Form of the path
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    pub output: PathFormat,
+}
+
+/// Form of an upgrade path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum PathFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// `vendor`.

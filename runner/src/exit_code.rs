@@ -20,6 +20,8 @@ pub enum ExitCode {
     Refused = 6,
     /// A tool that meshrun needs (helm) is missing or too old; nothing was changed.
     MissingTool = 7,
+    /// `destroy` removed what it should, and something of the pipeline is left; the report names it.
+    Residue = 8,
     /// The command line is wrong.
     Usage = 64,
     /// A defect of meshrun itself.
@@ -39,6 +41,7 @@ impl ExitCode {
         (Self::Locked, "another run holds the pipeline's lock; nothing was changed"),
         (Self::Refused, "a deletion or replacement needs a yes that was not given; nothing was changed"),
         (Self::MissingTool, "a tool that meshrun needs (helm) is missing or too old; nothing was changed"),
+        (Self::Residue, "`destroy` is done, and something of the pipeline is left; the report names it"),
         (Self::Usage, "the command line is wrong"),
         (Self::Internal, "a defect of meshrun itself"),
         (Self::Interrupted, "stopped by Ctrl-C or SIGTERM; the report says what was done"),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use meshrun_protocol::{Check, Diagnostic, Failure};
+use meshrun_protocol::{Check, Diagnostic, Failure, TeardownResponse, UpgradeRequest, UpgradeResponse};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -21,6 +21,9 @@ pub trait Step: 'static {
     /// Outputs: name and one sentence.
     const OUTPUTS: &'static [(&'static str, &'static str)] = &[];
 
+    /// Says how to get from one version to another, for steps whose versions cannot be skipped; `None` offers nothing.
+    const UPGRADE_PATH: Option<UpgradePath> = None;
+
     /// What `with:` may say. Put `#[serde(deny_unknown_fields)]` on it: a typo must be an error.
     type Config: DeserializeOwned + JsonSchema;
 
@@ -36,6 +39,16 @@ pub trait Step: 'static {
     /// When it cannot be said: the cluster could not be read, or holds something the step cannot work with.
     fn plan(config: &Self::Config, cx: &Cx<'_>) -> Result<Plan>;
 
+    /// Says what has to happen when the step is taken away, besides the removal of what it made, which is meshrun's
+    /// business.
+    ///
+    /// # Errors
+    /// When the cluster could not be read.
+    fn teardown(config: &Self::Config, cx: &Cx<'_>) -> Result<TeardownResponse> {
+        let _ = (config, cx);
+        Ok(TeardownResponse::default())
+    }
+
     /// Says whether the step is healthy, with evidence. A check without evidence is `skipped`, not `passed`.
     ///
     /// # Errors
@@ -45,6 +58,9 @@ pub trait Step: 'static {
         Ok(Vec::new())
     }
 }
+
+/// Answers [`Step::UPGRADE_PATH`]: the versions to install one after another. What forbids the way is a diagnostic.
+pub type UpgradePath = fn(&UpgradeRequest) -> Result<UpgradeResponse>;
 
 /// Result of a plugin's method.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use meshrun_protocol::{ObjectRef, WaitCondition, WaitFor};
+use serde_json::json;
 
 use super::{
     action::without_unchanged,
@@ -14,7 +15,12 @@ use super::{
 use crate::{
     cluster::{ApplyOptions, ClusterError, ErrorKind, Object},
     event::Done,
-    plan::{model::Change, owned::leave_to_others, phases::in_phases},
+    plan::{
+        model::Change,
+        owned::leave_to_others,
+        ownership::{Takeover, takeover},
+        phases::in_phases,
+    },
 };
 
 /// Requests of one action in flight at most: more only queue up in the server.
@@ -63,8 +69,13 @@ async fn apply_object(
     }
     let live = context.cluster.get(&reference).await?;
     let mut desired = object.clone();
+    let mut adopted = false;
     if let Some(live) = &live {
         leave_to_others(&mut desired, live);
+        if let Some(takeover) = takeover(live, &desired, manager) {
+            take_over(context, live, &takeover).await?;
+            adopted = true;
+        }
     }
     let applied = match patiently(context, &desired, manager).await {
         Err(error) if is_immutable(&error) => replace(context, &reference, &desired, manager, error).await?,
@@ -72,11 +83,23 @@ async fn apply_object(
     };
     let done = match &live {
         None => Done::Created,
+        Some(_) if adopted => Done::Adopted,
         Some(live) if live.resource_version() == applied.resource_version() => Done::Unchanged,
         Some(_) => Done::Updated,
     };
     context.object_done(reference.clone(), done);
     Ok((done != Done::Unchanged).then_some(reference))
+}
+
+/// Makes the fields that another tool wrote the manager's own; an object that changed meanwhile is left for another
+/// attempt of the step.
+async fn take_over(context: &ActionContext, live: &Object, takeover: &Takeover) -> Result<(), StepError> {
+    let patch = json!({ "metadata": {
+        "resourceVersion": live.resource_version(),
+        "managedFields": takeover.managed_fields,
+    } });
+    context.cluster.patch(&live.reference(), &patch, None).await?;
+    Ok(())
 }
 
 /// Applies, and repeats while what stands in the way may pass: a webhook without an answer, an API that its CRD has

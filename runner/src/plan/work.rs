@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use meshrun_protocol::{
-    Action, ActionKind, Chart, Delete, ObjectRef, Probe, ProbeTarget, Restart, Scale, Wait, WaitCondition,
+    Action, ActionKind, Chart, Delete, Label, ObjectRef, Probe, ProbeTarget, Restart, Scale, Wait,
+    WaitCondition,
 };
 
 use super::PlanError;
@@ -42,6 +43,8 @@ pub enum WorkKind {
     Wait(Wait),
     /// Raises replicas.
     Scale(Scale),
+    /// Sets or takes off labels.
+    Label(Label),
     /// Restarts workloads.
     Restart(Restart),
     /// Probes an address.
@@ -133,6 +136,17 @@ pub fn title(action: &ActionKind) -> String {
             conditions => format!("wait for {} conditions", conditions.len()),
         },
         ActionKind::Scale(scale) => format!("scale {} to at least {}", scale.workload, scale.at_least),
+        ActionKind::Label(label) => {
+            let changes: Vec<String> = label
+                .labels
+                .iter()
+                .map(|(key, value)| match value {
+                    Some(value) => format!("{key}={value}"),
+                    None => format!("{key}-"),
+                })
+                .collect();
+            format!("label {} {}", label.object, changes.join(" "))
+        }
         ActionKind::Restart(restart) => match restart.workloads.as_slice() {
             [only] => format!("restart {only} ({})", restart.reason),
             workloads => format!("restart {} workloads ({})", workloads.len(), restart.reason),

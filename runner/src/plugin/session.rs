@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use meshrun_protocol::{
-    CheckRequest, CheckResponse, Description, LintRequest, LintResponse, PlanRequest, PlanResponse, method,
+    CheckRequest, CheckResponse, Description, LintRequest, LintResponse, PlanRequest, PlanResponse,
+    TeardownRequest, TeardownResponse, UpgradeRequest, UpgradeResponse, method,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -69,6 +70,31 @@ impl Session {
         limits: &Limits,
     ) -> Result<CheckResponse, PluginError> {
         self.ask(method::CHECK, request, services, limits).await
+    }
+
+    /// Asks what has to happen when the step is taken away.
+    ///
+    /// # Errors
+    /// As [`Session::lint`].
+    pub async fn teardown(
+        &mut self,
+        request: &TeardownRequest,
+        services: &dyn HostServices,
+        limits: &Limits,
+    ) -> Result<TeardownResponse, PluginError> {
+        self.ask(method::TEARDOWN, request, services, limits).await
+    }
+
+    /// Asks for the way from one version to another; the cluster is out of its reach.
+    ///
+    /// # Errors
+    /// As [`Session::lint`]; also when the plugin does not offer it.
+    pub async fn upgrade(
+        &mut self,
+        request: &UpgradeRequest,
+        limits: &Limits,
+    ) -> Result<UpgradeResponse, PluginError> {
+        self.ask(method::UPGRADE, request, &NoServices, limits).await
     }
 
     pub(super) async fn describe(&mut self) -> Result<Description, PluginError> {

@@ -1,4 +1,4 @@
-//! Finding the cluster: kubeconfig, context, in-cluster service account; one request proves that it answers.
+//! Finding the cluster: kubeconfig, context, in-cluster service account; its version proves that it answers.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,7 +20,7 @@ pub struct ConnectOptions {
 }
 
 impl Live {
-    /// Connects and asks for the server's version.
+    /// Connects and asks for the server's version and its APIs.
     ///
     /// # Errors
     /// Kind `Config` for a kubeconfig that cannot be used, else what the first request met.
@@ -43,8 +43,11 @@ impl Live {
             error
         };
         let client = Client::try_from(config).map_err(failed)?;
-        let version = client.apiserver_version().await.map_err(failed)?;
-        Ok(Self { client, context, server, version: version.git_version, discovery: Discovery::default() })
+        let discovery = Discovery::default();
+        // The APIs are needed in any case. What goes wrong with them is told to who needs them: there it is asked again.
+        let (version, _) = tokio::join!(client.apiserver_version(), discovery.first(&client));
+        let version = version.map_err(failed)?.git_version;
+        Ok(Self { client, context, server, version, discovery })
     }
 }
 
