@@ -104,18 +104,18 @@ pub enum Command {
     Plan(PlanArgs),
     /// Check a pipeline and its configuration, without a cluster
     Validate(PipelineArgs),
-    /// Show what a pipeline has made, in what state it is, and who is at work on it
-    Status(StatusArgs),
-    /// Take away everything that a pipeline made, and report what is left
-    Destroy(DestroyArgs),
     /// Try a pipeline on a cluster in memory: real plugins, real charts
     Rehearse(RehearseArgs),
+    /// Show what a pipeline has made and in what state it is
+    Status(StatusArgs),
+    /// Remove all that a pipeline made, and report what is left
+    Destroy(DestroyArgs),
     /// Draw the steps of a pipeline and what they need
     Graph(GraphArgs),
     /// List the plugins, or show what one does and takes
     #[command(subcommand, disable_help_subcommand = true)]
     Plugins(PluginsCommand),
-    /// Show the versions to go through from one version to another
+    /// Show which versions an upgrade has to go through
     UpgradePath(UpgradePathArgs),
     /// Print the JSON Schema of pipeline files, for editors
     Schema,
@@ -433,7 +433,7 @@ pub enum PluginsCommand {
 /// `upgrade-path`.
 #[derive(Debug, Args)]
 pub struct UpgradePathArgs {
-    /// The plugin to ask: a name, or the path of a library (with a `/` in it)
+    /// The plugin to ask: its name, or the path of its file (with a `/` in it)
     #[arg(value_name = "PLUGIN", default_value = "istiod")]
     pub plugin: String,
     /// Version that is installed
@@ -442,11 +442,11 @@ pub struct UpgradePathArgs {
     /// Version that is wanted
     #[arg(long, value_name = "VERSION")]
     pub to: String,
-    /// Kubernetes version of the cluster
+    /// Kubernetes version of the cluster, which not every version supports
     #[arg(long, value_name = "VERSION")]
     pub kubernetes: Option<String>,
-    /// Form of the path
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    /// Form of the path: text, json
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM", hide_possible_values = true)]
     pub output: PathFormat,
 }
 
