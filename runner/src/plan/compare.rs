@@ -69,7 +69,7 @@ pub(super) async fn compare(
 }
 
 fn validate(apis: &KnownApis, object: &Object) -> Result<(), PlanError> {
-    let problems = apis.schemas().validate(object);
+    let problems = apis.validate(object);
     if problems.is_empty() {
         return Ok(());
     }
