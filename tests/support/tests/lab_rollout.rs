@@ -239,7 +239,7 @@ fn a_rehearsal_makes_the_same_objects_as_a_cluster() {
         run(&cluster, pipeline).expect_code(0);
         let state = |key: &str| {
             key.contains("sh.helm.release.v1")
-                || key == &format!("Secret default/meshrun.{}", pipeline.trim_end_matches(".yaml"))
+                || *key == format!("Secret default/meshrun.{}", pipeline.trim_end_matches(".yaml"))
         };
         let made: BTreeSet<String> = cluster.objects().made().into_keys().filter(|key| !state(key)).collect();
         assert_eq!(made, rehearsed, "{pipeline}");
