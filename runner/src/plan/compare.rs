@@ -36,7 +36,7 @@ pub(super) async fn compare(
         Origin::Planned => None,
     };
     let Some(live) = live else {
-        if apis.schemas().scope(object.api_version(), object.kind()).is_some() {
+        if apis.has_schema(object.api_version(), object.kind()) {
             validate(apis, object)?;
         } else {
             ask_server(cluster, object, manager).await?;

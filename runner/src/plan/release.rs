@@ -65,7 +65,8 @@ impl Planner {
             // Some charts render an install otherwise than an upgrade (istiod 1.30: `failurePolicy`). What was installed
             // as it would be today needs no second revision.
             Some(previous) if previous.release.version == 1 => {
-                !previous.release.is_same(&self.helm.render(action, &capabilities, false).await?)
+                let installed = self.helm.render(action, &capabilities, false).await?;
+                !previous.release.is_same(&installed)
             }
             _ => true,
         };
