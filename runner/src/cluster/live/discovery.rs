@@ -166,6 +166,36 @@ fn names<'a>(version: &str, kinds: impl Iterator<Item = &'a str>) -> Vec<String>
     std::iter::once(version.to_owned()).chain(kinds.map(|kind| format!("{version}/{kind}"))).collect()
 }
 
+/// Every kind that can be listed, in the first version of its group that has it: the preferred one comes first.
+/// Asked anew each time: what was installed or removed since must show.
+pub(super) async fn kinds(client: &Client) -> Result<Vec<Kind>> {
+    let doing = "read the server's APIs";
+    let groups: APIGroupList = send::get(client, doing, "/apis").await?;
+    let versions =
+        groups.groups.iter().flat_map(|group| &group.versions).map(|one| one.group_version.as_str());
+    let mut seen = BTreeSet::new();
+    let mut kinds = Vec::new();
+    for version in ["v1"].into_iter().chain(versions) {
+        let list: APIResourceList = match send::get(client, doing, &base(version)).await {
+            Ok(list) => list,
+            // An aggregated API whose server is down has nothing to list.
+            Err(error) => {
+                tracing::debug!(%error, version, "an API is listed but does not answer");
+                continue;
+            }
+        };
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        for resource in list.resources {
+            let listable = resource.verbs.iter().any(|verb| verb == "list") && !resource.name.contains('/');
+            if listable && seen.insert((group.to_owned(), resource.kind.clone())) {
+                let (api_version, namespaced) = (version.to_owned(), resource.namespaced);
+                kinds.push(Kind { api_version, kind: resource.kind, namespaced });
+            }
+        }
+    }
+    Ok(kinds)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -201,34 +231,4 @@ mod tests {
         let list = json!({ "kind": "APIGroupList", "groups": [{ "name": "apps" }] });
         assert!(aggregated(serde_json::from_value(list).expect("unknown fields are ignored")).is_empty());
     }
-}
-
-/// Every kind that can be listed, in the first version of its group that has it: the preferred one comes first.
-/// Asked anew each time: what was installed or removed since must show.
-pub(super) async fn kinds(client: &Client) -> Result<Vec<Kind>> {
-    let doing = "read the server's APIs";
-    let groups: APIGroupList = send::get(client, doing, "/apis").await?;
-    let versions =
-        groups.groups.iter().flat_map(|group| &group.versions).map(|one| one.group_version.as_str());
-    let mut seen = BTreeSet::new();
-    let mut kinds = Vec::new();
-    for version in ["v1"].into_iter().chain(versions) {
-        let list: APIResourceList = match send::get(client, doing, &base(version)).await {
-            Ok(list) => list,
-            // An aggregated API whose server is down has nothing to list.
-            Err(error) => {
-                tracing::debug!(%error, version, "an API is listed but does not answer");
-                continue;
-            }
-        };
-        let group = version.split_once('/').map_or("", |(group, _)| group);
-        for resource in list.resources {
-            let listable = resource.verbs.iter().any(|verb| verb == "list") && !resource.name.contains('/');
-            if listable && seen.insert((group.to_owned(), resource.kind.clone())) {
-                let (api_version, namespaced) = (version.to_owned(), resource.namespaced);
-                kinds.push(Kind { api_version, kind: resource.kind, namespaced });
-            }
-        }
-    }
-    Ok(kinds)
 }
