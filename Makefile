@@ -92,6 +92,10 @@ lint-go:
 deny: ## Check licences, bans and sources of the dependencies (no network; CI also checks advisories)
 	"$$(tests/lab/tools.sh cargo-deny)" --log-level error check bans licenses sources
 
+.PHONY: charts
+charts: ## Pull the charts that the tests know into .cache/charts (for MESHRUN_CHARTS; needs the network)
+	tools/charts.sh .cache/charts
+
 .PHONY: lab-build
 lab-build:
 	@tests/lab/build.sh >/dev/null
