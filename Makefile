@@ -51,13 +51,13 @@ test-build:
 .PHONY: test-rust
 test-rust: lab-build test-build
 	@$(TEST_ENV)
-	cargo test --workspace $(CARGO_FLAGS)
+	cargo test --no-fail-fast --workspace $(CARGO_FLAGS)
 
 .PHONY: test-fast
 test-fast: test-build ## Run the tests that need no control plane
 	@$(TEST_ENV)
-	cargo test --workspace --exclude meshrun-tests $(CARGO_FLAGS)
-	cargo test --workspace --test 'cli_*' $(CARGO_FLAGS)
+	cargo test --no-fail-fast --workspace --exclude meshrun-tests $(CARGO_FLAGS)
+	cargo test --no-fail-fast --workspace --test 'cli_*' $(CARGO_FLAGS)
 
 .PHONY: test-go
 test-go: ## Run the tests of the lab itself
@@ -91,6 +91,10 @@ lint-go:
 .PHONY: deny
 deny: ## Check licences, bans and sources of the dependencies (no network; CI also checks advisories)
 	"$$(tests/lab/tools.sh cargo-deny)" --log-level error check bans licenses sources
+
+.PHONY: charts
+charts: ## Pull the charts that the tests know into .cache/charts (for MESHRUN_CHARTS; needs the network)
+	tools/charts.sh .cache/charts
 
 .PHONY: lab-build
 lab-build:
