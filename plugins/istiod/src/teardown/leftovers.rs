@@ -3,7 +3,7 @@
 //! Sources: `pilot/pkg/leaderelection/leaderelection.go`, `namespacecontroller.go`, `gatewayclass.go` and
 //! `security/pkg/pki/ca/ca.go` of Istio 1.19.3 and 1.30.3.
 
-use meshrun_mesh_facts::{items, list_served, namespace_of, some_of};
+use meshrun_mesh_facts::{list_served, namespace_of, some_of};
 use meshrun_plugin_common::{list, name_of, reference};
 use meshrun_sdk::{
     prelude::{Cx, Diagnostic, ObjectRef, Result, Value},
