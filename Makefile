@@ -112,6 +112,15 @@ lab-down: ## End it
 bench: build ## Measure meshrun against helm
 	cargo run --release -p meshrun-bench $(CARGO_FLAGS)
 
+# Options of the soak: `make soak SOAK="--runs 100 --seconds 1200 --seed 7"`.
+SOAK ?=
+.PHONY: soak
+soak: lab-build ## Kill, restart and disturb many runs (10 minutes) and compare where each of them ends
+	@target=$${CARGO_TARGET_DIR:-target}
+	if [[ ! -x $$target/release/meshrun ]]; then cargo build --quiet $(CARGO_FLAGS); fi
+	binary=$$(ls -d $$target/{release,debug}/meshrun 2>/dev/null | head -n 1)
+	MESHRUN_BIN=$$(realpath "$$binary") cargo run --quiet -p meshrun-soak $(CARGO_FLAGS) -- $(SOAK)
+
 .PHONY: clean-cache
 clean-cache: ## Remove .cache: helm, the lab, what tests fetched
 	@if [[ -e $(LAB_DIR)/lab.json ]]; then $(MAKE) --no-print-directory lab-down; fi
