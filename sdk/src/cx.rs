@@ -2,7 +2,7 @@
 
 use meshrun_protocol::{
     ApiQuery, ApiServed, ClusterInfo, Endpoint, ExecQuery, ExecResult, Failure, HttpQuery, HttpResult,
-    ListQuery, LogEvent, LogsQuery, ObjectRef, RandomQuery, service,
+    ListQuery, LogEvent, LogsQuery, Need, ObjectRef, RandomQuery, service,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -27,12 +27,28 @@ pub struct Cx<'a> {
     host: &'a dyn Host,
     step: &'a str,
     cluster: ClusterInfo,
+    needs: Vec<Need>,
+    allow_skip: bool,
 }
 
 impl<'a> Cx<'a> {
     /// Wraps a host for one step.
     pub fn new(host: &'a dyn Host, step: &'a str, cluster: ClusterInfo) -> Self {
-        Self { host, step, cluster }
+        Self { host, step, cluster, needs: Vec::new(), allow_skip: false }
+    }
+
+    /// Adds the steps that come before.
+    #[must_use]
+    pub fn with_needs(mut self, needs: Vec<Need>) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    /// Says whether the user insists on a jump between versions.
+    #[must_use]
+    pub fn with_allow_skip(mut self, allow_skip: bool) -> Self {
+        self.allow_skip = allow_skip;
+        self
     }
 
     /// The step's id in the pipeline.
@@ -43,6 +59,17 @@ impl<'a> Cx<'a> {
     /// Version of the cluster, and whether it is a rehearsal.
     pub fn cluster(&self) -> &ClusterInfo {
         &self.cluster
+    }
+
+    /// Steps of this run that come before this one and bring a capability. While the whole run is planned their work
+    /// is still to come: what they put out counts more than what the cluster shows.
+    pub fn providers<'s>(&'s self, capability: &'s str) -> impl Iterator<Item = &'s Need> {
+        self.needs.iter().filter(move |need| need.provides.iter().any(|name| name == capability))
+    }
+
+    /// Whether the user insists on a jump between versions (`--allow-skip`).
+    pub fn allow_skip(&self) -> bool {
+        self.allow_skip
     }
 
     /// Whether the run was cancelled.

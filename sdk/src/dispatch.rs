@@ -1,8 +1,8 @@
 //! From a JSON message to a [`Step`]'s method and back: what the ABI glue calls.
 
 use meshrun_protocol::{
-    CheckRequest, CheckResponse, Description, Failure, LintRequest, LintResponse, OutputSpec, PROTOCOL_VERSION,
-    PlanRequest, TeardownRequest, method,
+    CheckRequest, CheckResponse, Description, Failure, LintRequest, LintResponse, OutputSpec,
+    PROTOCOL_VERSION, PlanRequest, TeardownRequest, UpgradeRequest, method,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -18,14 +18,16 @@ pub struct Entry {
 
 /// Returns a step's self-description.
 pub fn describe<S: Step>(entry: Entry) -> Description {
-    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let owned = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    let mut methods = owned(&[method::LINT, method::PLAN, method::CHECK, method::TEARDOWN]);
+    methods.extend(S::UPGRADE_PATH.map(|_| method::UPGRADE.to_owned()));
     Description {
         protocol: PROTOCOL_VERSION.into(),
         sdk: env!("CARGO_PKG_VERSION").into(),
         name: S::NAME.into(),
         version: entry.version.into(),
         summary: S::SUMMARY.into(),
-        methods: owned(&[method::LINT, method::PLAN, method::CHECK, method::TEARDOWN]),
+        methods,
         services: Vec::new(),
         provides: owned(S::PROVIDES),
         requires: owned(S::REQUIRES),
@@ -53,7 +55,9 @@ pub fn call<S: Step>(host: &dyn Host, name: &str, message: &str) -> Result<Value
         }
         method::PLAN => {
             let request: PlanRequest = message_from(message)?;
-            let cx = Cx::new(host, &request.step, request.cluster);
+            let cx = Cx::new(host, &request.step, request.cluster)
+                .with_needs(request.needs)
+                .with_allow_skip(request.allow_skip);
             let plan = S::plan(&config::<S>(request.config)?, &cx).map_err(|error| error.0)?;
             respond(&plan.into_response())
         }
@@ -68,8 +72,17 @@ pub fn call<S: Step>(host: &dyn Host, name: &str, message: &str) -> Result<Value
             let checks = S::check(&config::<S>(request.config)?, &cx).map_err(|error| error.0)?;
             respond(&CheckResponse { checks })
         }
-        other => Err(failure("unknown-method", format!("method {other} is not known to this plugin"))),
+        method::UPGRADE => {
+            let path = S::UPGRADE_PATH.ok_or_else(|| unknown(name))?;
+            let request: UpgradeRequest = message_from(message)?;
+            respond(&path(&request).map_err(|error| error.0)?)
+        }
+        other => Err(unknown(other)),
     }
+}
+
+fn unknown(method: &str) -> Failure {
+    failure("unknown-method", format!("method {method} is not known to this plugin"))
 }
 
 fn config<S: Step>(value: Value) -> Result<S::Config, Failure> {

@@ -68,14 +68,14 @@ pub use cx::{Cx, Host};
 pub use dispatch::{Entry, call, describe};
 pub use meshrun_protocol as protocol;
 pub use plan::Plan;
-pub use step::{Error, Result, Step};
+pub use step::{Error, Result, Step, UpgradePath};
 pub use {schemars, serde, serde_json};
 
 /// What a plugin file imports: `use meshrun_sdk::prelude::*;`.
 pub mod prelude {
     pub use meshrun_protocol::{
-        Action, ActionKind, Chart, Check, CheckStatus, Diagnostic, Endpoint, Helm, HttpResult, ListQuery,
-        ObjectRef, Severity, WaitCondition, WaitFor,
+        Action, ActionKind, Chart, Check, CheckStatus, Diagnostic, Endpoint, Helm, Hop, HttpResult,
+        ListQuery, Need, ObjectRef, Severity, UpgradeRequest, UpgradeResponse, WaitCondition, WaitFor,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};

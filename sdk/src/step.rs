@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use meshrun_protocol::{Check, Diagnostic, Failure, TeardownResponse};
+use meshrun_protocol::{Check, Diagnostic, Failure, TeardownResponse, UpgradeRequest, UpgradeResponse};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -20,6 +20,9 @@ pub trait Step: 'static {
     const REQUIRES: &'static [&'static str] = &[];
     /// Outputs: name and one sentence.
     const OUTPUTS: &'static [(&'static str, &'static str)] = &[];
+
+    /// Says how to get from one version to another, for steps whose versions cannot be skipped; `None` offers nothing.
+    const UPGRADE_PATH: Option<UpgradePath> = None;
 
     /// What `with:` may say. Put `#[serde(deny_unknown_fields)]` on it: a typo must be an error.
     type Config: DeserializeOwned + JsonSchema;
@@ -55,6 +58,9 @@ pub trait Step: 'static {
         Ok(Vec::new())
     }
 }
+
+/// Answers [`Step::UPGRADE_PATH`]: the versions to install one after another. What forbids the way is a diagnostic.
+pub type UpgradePath = fn(&UpgradeRequest) -> Result<UpgradeResponse>;
 
 /// Result of a plugin's method.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use meshrun_protocol::{
-    ApiQuery, ApiServed, ClusterInfo, Endpoint, Failure, HttpQuery, HttpResult, ListQuery, LogEvent,
+    ApiQuery, ApiServed, ClusterInfo, Endpoint, Failure, HttpQuery, HttpResult, ListQuery, LogEvent, Need,
     ObjectRef, service,
 };
 use serde::de::DeserializeOwned;
@@ -29,6 +29,8 @@ pub struct FakeCluster {
     http: BTreeMap<String, HttpResult>,
     forbidden: Option<String>,
     info: ClusterInfo,
+    needs: Vec<Need>,
+    allow_skip: bool,
 }
 
 impl FakeCluster {
@@ -83,9 +85,25 @@ impl FakeCluster {
         self
     }
 
+    /// Puts a step before the one under test: the capability it brings, and an object of its outputs.
+    #[must_use]
+    pub fn after(mut self, capability: &str, outputs: Value) -> Self {
+        let outputs = outputs.as_object().cloned().unwrap_or_default();
+        let step = format!("step-{}", self.needs.len() + 1);
+        self.needs.push(Need { step, provides: vec![capability.into()], outputs });
+        self
+    }
+
+    /// Insists on jumps between versions, as `--allow-skip` does.
+    #[must_use]
+    pub fn allowing_skips(mut self) -> Self {
+        self.allow_skip = true;
+        self
+    }
+
     /// The view that a plugin gets for a step.
     pub fn cx<'a>(&'a self, step: &'a str) -> Cx<'a> {
-        Cx::new(self, step, self.info.clone())
+        Cx::new(self, step, self.info.clone()).with_needs(self.needs.clone()).with_allow_skip(self.allow_skip)
     }
 
     fn is(object: &Value, api_version: &str, kind: &str) -> bool {

@@ -7,7 +7,9 @@ pub mod checks;
 mod names;
 mod object;
 mod observe;
+mod releases;
 mod resources;
+mod skew;
 mod text;
 pub mod values;
 mod version;
@@ -16,8 +18,11 @@ pub use chart::{ChartSource, ISTIO_CHARTS, KIALI_CHARTS};
 pub use names::{ControlPlane, crds};
 pub use object::{Object, lint_objects, object};
 pub use observe::{
-    condition, containers, is_ready, istiod_pods, labels_of, list, name_of, pods, reference, running_version,
+    condition, containers, is_ready, istiod_pods, labels_of, list, name_of, ordered_version, pods, reference,
+    running_version, version_in,
 };
+pub use releases::{RELEASES, Release, known_minors, release_of};
 pub use resources::{Quantities, Quantity, Resources};
+pub use skew::{Proxy, proxies, refuse_skew};
 pub use text::{StringMap, Text, string_map};
-pub use version::{IstioVersion, UnknownVersion};
+pub use version::{IstioVersion, UnknownVersion, kubernetes_minor};

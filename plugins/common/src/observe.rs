@@ -7,7 +7,7 @@ use meshrun_sdk::{
     serde_json,
 };
 
-use crate::{ControlPlane, object::reference_to};
+use crate::{ControlPlane, IstioVersion, object::reference_to};
 
 /// Port of istiod's `/version` and `/metrics`.
 const ISTIOD_MONITORING: u16 = 15014;
@@ -69,6 +69,25 @@ pub fn running_version(cx: &Cx<'_>, pod: &Value) -> Result<String> {
             answer.status
         )))
     }
+}
+
+/// The version that a control plane was ordered with: the image tag in its Deployment. `None` where there is no such
+/// Deployment, or its tag names no version.
+///
+/// # Errors
+/// When the cluster cannot be read.
+pub fn ordered_version(cx: &Cx<'_>, plane: &ControlPlane) -> Result<Option<IstioVersion>> {
+    let Some(deployment) = cx.get(&plane.deployment())? else { return Ok(None) };
+    let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let discovery = containers.into_iter().flatten().find(|container| container["name"] == "discovery");
+    Ok(discovery.and_then(|container| version_in(container["image"].as_str()?)))
+}
+
+/// Version in an image's tag: `docker.io/istio/pilot:1.19.3-distroless`.
+pub fn version_in(image: &str) -> Option<IstioVersion> {
+    let (_, tag) = image.split('@').next()?.rsplit_once(':')?;
+    let tag = tag.trim_end_matches("-distroless").trim_end_matches("-debug");
+    tag.parse().ok()
 }
 
 /// Status of a condition (`True`, `False`, `Unknown`), where the object has it.
@@ -135,6 +154,15 @@ mod tests {
         assert_eq!(pods.iter().map(name_of).collect::<Vec<_>>(), ["istiod-a"]);
         assert!(is_ready(&pods[0]));
         Ok(())
+    }
+
+    #[test]
+    fn version_is_read_from_image_tags() {
+        let version = |image: &str| version_in(image).map(|version| version.to_string());
+        assert_eq!(version("docker.io/istio/pilot:1.19.3-distroless").as_deref(), Some("1.19.3"));
+        assert_eq!(version("registry:5000/istio/proxyv2:1.30.3@sha256:abc").as_deref(), Some("1.30.3"));
+        assert_eq!(version("auto"), None);
+        assert_eq!(version("registry:5000/proxyv2"), None);
     }
 
     #[test]

@@ -8,8 +8,7 @@ use meshrun_sdk::{
     serde::{Deserialize, Deserializer, de},
 };
 
-/// Minors that Istio supported when this was written; every minor gets fixes for about eight months.
-const SUPPORTED_MINORS: std::ops::RangeInclusive<u32> = 28..=30;
+use crate::releases::{RELEASES, Release, known_minors, release_of};
 
 /// An exact Istio version: `1.19.3`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,6 +16,7 @@ pub struct IstioVersion {
     text: String,
     major: u32,
     minor: u32,
+    patch: u32,
 }
 
 /// Text that is no exact version.
@@ -40,7 +40,7 @@ impl std::str::FromStr for IstioVersion {
         let parts: Vec<u32> =
             core.split('.').map(str::parse).collect::<Result<_, _>>().map_err(|_| unknown())?;
         match parts[..] {
-            [major, minor, _patch] => Ok(Self { text: text.to_owned(), major, minor }),
+            [major, minor, patch] => Ok(Self { text: text.to_owned(), major, minor, patch }),
             _ => Err(unknown()),
         }
     }
@@ -63,6 +63,24 @@ impl IstioVersion {
         (self.major, self.minor)
     }
 
+    /// Major, minor and patch: `(1, 19, 3)`. A pre-release counts as its patch.
+    pub fn number(&self) -> (u32, u32, u32) {
+        (self.major, self.minor, self.patch)
+    }
+
+    /// Whether its minor is more than `minors` minors later than the other's; another major is always too far.
+    pub fn is_ahead_of(&self, other: &Self, minors: u32) -> bool {
+        match self.major == other.major {
+            true => self.minor > other.minor + minors,
+            false => self.major > other.major,
+        }
+    }
+
+    /// What is known of its minor.
+    pub fn release(&self) -> Option<&'static Release> {
+        (self.major == 1).then(|| release_of(self.minor))?
+    }
+
     /// Whether it is of this minor or a later one; a pre-release counts as its minor.
     pub fn at_least(&self, major: u32, minor: u32) -> bool {
         self.minor() >= (major, minor)
@@ -83,16 +101,16 @@ impl IstioVersion {
         if self.at_least(1, 22) { "telemetry.istio.io/v1" } else { "telemetry.istio.io/v1alpha1" }
     }
 
-    /// The oldest Kubernetes minor it installs on: `MinK8SVersion` of `istioctl` at each minor.
+    /// The oldest Kubernetes minor it installs on; for an Istio later than the known ones, that of the newest known.
     pub fn kubernetes_floor(&self) -> Option<u32> {
-        [(30, 32), (29, 30), (26, 29), (24, 28), (21, 26), (19, 25)]
-            .into_iter()
-            .find_map(|(istio, kubernetes)| self.at_least(1, istio).then_some(kubernetes))
+        let known = RELEASES.iter().rev();
+        known.filter(|release| self.at_least(1, release.minor)).map(|release| release.kubernetes_floor).next()
     }
 
     /// A warning where the version gets no fixes any more.
     pub fn support(&self, path: &str) -> Option<Diagnostic> {
-        let (first, last) = (*SUPPORTED_MINORS.start(), *SUPPORTED_MINORS.end());
+        let last = known_minors().1;
+        let first = RELEASES.iter().find(|release| release.supported).map_or(last, |release| release.minor);
         (!self.at_least(1, first)).then(|| {
             Diagnostic::warning(
                 path,
@@ -116,9 +134,20 @@ impl IstioVersion {
             .with_hint("upgrade the cluster, or pick an Istio version that was tested on it")
         })
     }
+
+    /// A warning where the cluster is newer than those that the version was tested on.
+    pub fn untested(&self, path: &str, kubernetes: &str) -> Option<Diagnostic> {
+        let (minor, release) = (kubernetes_minor(kubernetes)?, self.release()?);
+        (minor > release.kubernetes.1).then(|| {
+            Diagnostic::warning(path, format!("Istio {self} was not tested on Kubernetes {kubernetes}"))
+                .with_code("istio/kubernetes-untested")
+                .with_hint(format!("it was tested on {}", release.kubernetes_range()))
+        })
+    }
 }
 
-fn kubernetes_minor(version: &str) -> Option<u32> {
+/// Minor of a Kubernetes version as clusters and people write it: 34 of `v1.34.1-eks-2d5f260` and `1.34`.
+pub fn kubernetes_minor(version: &str) -> Option<u32> {
     let minor = version.trim_start_matches('v').split('.').nth(1)?;
     minor.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()
 }
@@ -156,6 +185,9 @@ mod tests {
         assert!(version("1.30.3").at_least(1, 22));
         assert!(version("1.22.0-rc.1").at_least(1, 22));
         assert!(!version("1.9.9").at_least(1, 19));
+        assert!(version("1.30.0").is_ahead_of(&version("1.28.10"), 1));
+        assert!(!version("1.30.3").is_ahead_of(&version("1.29.6"), 1));
+        assert!(!version("1.29.6").is_ahead_of(&version("1.30.3"), 0));
     }
 
     #[test]
@@ -187,5 +219,16 @@ mod tests {
         assert_eq!(error.message, "Istio 1.30.3 needs Kubernetes 1.32, the cluster has v1.31.4-eks-2d5f260");
         assert_eq!(version("1.30.3").kubernetes("/version", "v1.32.0"), None);
         assert_eq!(version("1.19.3").kubernetes("/version", "v1.25+"), None);
+        assert_eq!(version("1.35.0").kubernetes_floor(), Some(32));
+        assert_eq!(version("1.18.2").kubernetes_floor(), None);
+    }
+
+    #[test]
+    fn warns_of_clusters_that_are_too_new() {
+        let warning = version("1.19.3").untested("/version", "v1.34.1").expect("untested");
+        assert_eq!(warning.message, "Istio 1.19.3 was not tested on Kubernetes v1.34.1");
+        assert_eq!(warning.hint.as_deref(), Some("it was tested on 1.25 to 1.28"));
+        assert_eq!(version("1.30.3").untested("/version", "v1.36.1"), None);
+        assert_eq!(version("1.31.0").untested("/version", "v1.40.0"), None);
     }
 }

@@ -7,6 +7,7 @@ mod health;
 mod lint;
 mod load_balancer;
 mod release;
+mod skew;
 
 pub use config::{
     Address, Autoscaling, Budget, Config, Controller, DefaultGateway, LoadBalancer, MissingSecret, Port,

@@ -12,7 +12,7 @@ use meshrun_sdk::prelude::{
 use crate::{
     Config, ServiceType,
     chart_values::{chart_values, istio_label, min_replicas, name},
-    default_gateway, load_balancer,
+    default_gateway, load_balancer, skew,
 };
 
 /// The image of a pod that no injector has seen.
@@ -29,6 +29,7 @@ pub(crate) fn plan(config: &Config, cx: &Cx<'_>) -> Result<Plan> {
     let mut plan = Plan::new();
     for finding in namespace_findings(config, cx)?
         .into_iter()
+        .chain(skew::finding(config, cx)?)
         .chain(load_balancer::findings(config, controller, present.as_ref(), &annotations))
         .chain(gateway.iter().flat_map(|gateway| gateway.findings.clone()))
     {

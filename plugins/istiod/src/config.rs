@@ -31,9 +31,6 @@ pub struct Config {
     /// Tags: stable names that namespaces may use in place of the revision.
     #[serde(default)]
     pub revision_tags: Vec<String>,
-    /// Allows an upgrade in place over more than one minor, which Istio does not test.
-    #[serde(default)]
-    pub allow_minor_jump: bool,
     /// Image registry and path, for mirrors; the chart knows the right one.
     #[serde(default)]
     pub hub: Option<String>,

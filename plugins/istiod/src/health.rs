@@ -1,13 +1,12 @@
 //! Whether the control plane is up, of the right version, and its webhooks in force.
 
-use meshrun_plugin_common::{checks, containers, istiod_pods, name_of, running_version};
+use meshrun_plugin_common::{checks, containers, istiod_pods, name_of, running_version, version_in};
 use meshrun_sdk::prelude::{Check, Cx, Result, Value};
 
 use crate::{
     Config,
     chart_values::chart_values,
     release::{min_replicas, validators},
-    upgrade::version_in,
 };
 
 pub(crate) fn check(config: &Config, cx: &Cx<'_>) -> Result<Vec<Check>> {

@@ -5,10 +5,16 @@ mod config;
 mod health;
 mod lint;
 mod release;
+mod teardown;
 mod upgrade;
+mod upgrade_path;
 
 pub use config::{Autoscale, Config};
-use meshrun_sdk::prelude::{Check, Cx, Diagnostic, Plan, Result, Step};
+use meshrun_sdk::{
+    UpgradePath,
+    prelude::{Check, Cx, Diagnostic, Plan, Result, Step},
+    protocol::TeardownResponse,
+};
 
 /// The step.
 pub struct Istiod;
@@ -28,6 +34,8 @@ impl Step for Istiod {
         ),
     ];
 
+    const UPGRADE_PATH: Option<UpgradePath> = Some(upgrade_path::path);
+
     type Config = Config;
 
     fn lint(config: &Config) -> Vec<Diagnostic> {
@@ -36,6 +44,10 @@ impl Step for Istiod {
 
     fn plan(config: &Config, cx: &Cx<'_>) -> Result<Plan> {
         release::plan(config, cx)
+    }
+
+    fn teardown(config: &Config, cx: &Cx<'_>) -> Result<TeardownResponse> {
+        teardown::teardown(config, cx)
     }
 
     fn check(config: &Config, cx: &Cx<'_>) -> Result<Vec<Check>> {

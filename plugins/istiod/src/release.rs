@@ -108,7 +108,8 @@ mod tests {
             "access_log_file": "/dev/stdout",
             "num_trusted_proxies": 2,
         }));
-        insta::assert_json_snapshot!(plan(&config, &FakeCluster::new().cx("istiod"))?.into_response());
+        let cluster = FakeCluster::new().version("v1.28.9");
+        insta::assert_json_snapshot!(plan(&config, &cluster.cx("istiod"))?.into_response());
         Ok(())
     }
 

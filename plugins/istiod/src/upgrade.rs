@@ -1,18 +1,32 @@
 //! What an istiod that is there already means for the one that is asked for.
 
-use meshrun_plugin_common::IstioVersion;
+use meshrun_plugin_common::{IstioVersion, Proxy, ordered_version, proxies, refuse_skew};
 use meshrun_sdk::prelude::{Cx, Diagnostic, ObjectRef, Result, Value};
 
 use crate::Config;
 
-/// Says whether the version asked for may follow the one that is there, and whether the namespace has the network's
-/// label.
+/// Proxies that a finding names.
+const NAMED: usize = 3;
+
+/// Says whether the version asked for may follow the one that is there and lead the proxies that are there, and whether
+/// the namespace has the network's label.
 pub(crate) fn findings(config: &Config, cx: &Cx<'_>) -> Result<Vec<Diagnostic>> {
-    let mut found: Vec<Diagnostic> =
-        config.version.kubernetes("/version", &cx.cluster().kubernetes_version).into_iter().collect();
-    if let Some(installed) = cx.get(&config.control_plane().deployment())?.as_ref().and_then(ordered_version)
-    {
-        found.extend(jump(config, &installed));
+    let (version, kubernetes) = (&config.version, &cx.cluster().kubernetes_version);
+    let mut found: Vec<Diagnostic> = version
+        .kubernetes("/version", kubernetes)
+        .or_else(|| version.untested("/version", kubernetes))
+        .into_iter()
+        .collect();
+    let installed = ordered_version(cx, &config.control_plane())?;
+    match installed.as_ref().and_then(|installed| jump(config, cx, installed)) {
+        Some(jump) => found.push(jump),
+        // Proxies of a jump are far behind as well; that is the same finding.
+        None => {
+            let proxies = proxies(cx, &config.control_plane())?;
+            found.extend(installed.and_then(|installed| step_back(config, &installed)));
+            found.extend(behind(config, cx, &proxies));
+            found.extend(ahead(config, cx, &proxies));
+        }
     }
     if let Some(namespace) = cx.get(&ObjectRef::cluster("v1", "Namespace", &config.namespace))? {
         found.extend(network_label(config, &namespace));
@@ -20,38 +34,71 @@ pub(crate) fn findings(config: &Config, cx: &Cx<'_>) -> Result<Vec<Diagnostic>> 
     Ok(found)
 }
 
-/// Version in the image tag of a Deployment's container `discovery`.
-pub(crate) fn ordered_version(deployment: &Value) -> Option<IstioVersion> {
-    let containers = deployment.pointer("/spec/template/spec/containers")?.as_array()?;
-    let image = containers.iter().find(|container| container["name"] == "discovery")?["image"].as_str()?;
-    version_in(image)
-}
-
-/// Version in an image's tag: `docker.io/istio/pilot:1.19.3-distroless`.
-pub(crate) fn version_in(image: &str) -> Option<IstioVersion> {
-    let (_, tag) = image.rsplit_once(':')?;
-    let tag = tag.trim_end_matches("-distroless").trim_end_matches("-debug");
-    tag.parse().ok()
-}
-
-fn jump(config: &Config, installed: &IstioVersion) -> Option<Diagnostic> {
-    let ((from_major, from), (to_major, to)) = (installed.minor(), config.version.minor());
-    let message = format!("{installed} is installed, {} is asked for", config.version);
-    if from_major == to_major && from.abs_diff(to) <= 1 {
-        return (to < from).then(|| {
-            Diagnostic::warning("/version", format!("{message}: a step back"))
-                .with_code("istio/downgrade")
-                .with_hint("objects that use newer fields stay as they are; CRDs are not taken back")
-        });
+fn jump(config: &Config, cx: &Cx<'_>, installed: &IstioVersion) -> Option<Diagnostic> {
+    let wanted = &config.version;
+    let forward = wanted.is_ahead_of(installed, 1);
+    if !forward && !installed.is_ahead_of(wanted, 1) {
+        return None;
     }
-    (!config.allow_minor_jump).then(|| {
-        Diagnostic::error("/version", format!("{message}: more than one minor apart"))
-            .with_code("istio/minor-jump")
-            .with_hint(
-                "go minor by minor, install the new one beside it with `revision`, or accept the risk with \
-                 `allow_minor_jump: true`",
-            )
+    let message = format!("{installed} is installed, {wanted} is asked for: more than one minor apart");
+    let hint = if forward {
+        format!(
+            "go minor by minor (`meshrun upgrade-path --from {installed} --to {wanted}`), or install it beside the \
+             other with `revision`; `--allow-skip` insists"
+        )
+    } else {
+        "go back minor by minor; `--allow-skip` insists".to_owned()
+    };
+    Some(refuse_skew(cx, "/version", message).with_code("istio/minor-jump").with_hint(hint))
+}
+
+fn step_back(config: &Config, installed: &IstioVersion) -> Option<Diagnostic> {
+    installed.is_ahead_of(&config.version, 0).then(|| {
+        let message = format!("{installed} is installed, {} is asked for: a step back", config.version);
+        Diagnostic::warning("/version", message)
+            .with_code("istio/downgrade")
+            .with_hint("objects that use newer fields stay as they are; CRDs are not taken back")
     })
+}
+
+/// Istio leads its proxies by one minor at most: those that were not restarted at the last upgrade are too old.
+fn behind(config: &Config, cx: &Cx<'_>, proxies: &[Proxy]) -> Option<Diagnostic> {
+    let old = named(proxies, |proxy| config.version.is_ahead_of(&proxy.version, 1))?;
+    let message = format!("more than one minor older than {}: {old}", config.version);
+    Some(refuse_skew(cx, "/version", message).with_code("istio/data-plane-behind").with_hint(
+        "restart their workloads, so that they get the proxy of the istiod that runs now; `--allow-skip` insists",
+    ))
+}
+
+/// A proxy may ask an older istiod for what that does not know.
+fn ahead(config: &Config, cx: &Cx<'_>, proxies: &[Proxy]) -> Option<Diagnostic> {
+    let new = named(proxies, |proxy| proxy.version.is_ahead_of(&config.version, 0))?;
+    let message = format!("of a later minor than {}: {new}", config.version);
+    Some(
+        refuse_skew(cx, "/version", message)
+            .with_code("istio/data-plane-ahead")
+            .with_hint("the control plane is never older than its proxies; `--allow-skip` insists"),
+    )
+}
+
+/// Names the proxies of which something holds: `2 proxies (shop/a runs 1.28.2, shop/b runs 1.28.2)`.
+fn named(proxies: &[Proxy], holds: impl Fn(&Proxy) -> bool) -> Option<String> {
+    let found: Vec<&Proxy> = proxies.iter().filter(|proxy| holds(proxy)).collect();
+    let count = counted(found.len(), "proxy", "proxies")?;
+    let mut names: Vec<String> =
+        found.iter().take(NAMED).map(|proxy| format!("{} runs {}", proxy.pod, proxy.version)).collect();
+    if found.len() > NAMED {
+        names.push(format!("{} more", found.len() - NAMED));
+    }
+    Some(format!("{count} ({})", names.join(", ")))
+}
+
+fn counted(count: usize, one: &str, many: &str) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        _ => Some(format!("{count} {many}")),
+    }
 }
 
 fn network_label(config: &Config, namespace: &Value) -> Option<Diagnostic> {
@@ -77,48 +124,100 @@ mod tests {
 
     use super::*;
 
-    fn check(mut with: Value, installed: &str) -> Result<Vec<String>> {
-        with["mesh_id"] = json!("m");
-        let config: Config = from_value(with).expect("a configuration");
-        let cluster = FakeCluster::new()
+    fn installed(version: &str) -> FakeCluster {
+        FakeCluster::new()
             .with(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "istio-system" } }))
             .with(json!({
                 "apiVersion": "apps/v1", "kind": "Deployment",
                 "metadata": { "name": "istiod", "namespace": "istio-system" },
                 "spec": { "template": { "spec": { "containers": [
-                    { "name": "discovery", "image": format!("docker.io/istio/pilot:{installed}") },
+                    { "name": "discovery", "image": format!("docker.io/istio/pilot:{version}") },
                 ] } } },
-            }));
+            }))
+    }
+
+    fn pod(name: &str, version: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "namespace": "shop", "labels": { "istio.io/rev": "default" } },
+            "spec": { "containers": [{ "name": "istio-proxy", "image": format!("istio/proxyv2:{version}") }] },
+        })
+    }
+
+    fn check(with: Value, cluster: &FakeCluster) -> Result<Vec<String>> {
+        let config: Config = from_value(with).expect("a configuration");
         let found = findings(&config, &cluster.cx("istiod"))?;
         Ok(found.into_iter().map(|found| format!("{:?} {}", found.severity, found.message)).collect())
     }
 
     #[test]
     fn neighbouring_minors_are_fine() -> Result<()> {
-        assert_eq!(check(json!({ "version": "1.30.3" }), "1.29.1-distroless")?, Vec::<String>::new());
-        assert_eq!(check(json!({ "version": "1.30.3" }), "1.30.0")?, Vec::<String>::new());
+        let wanted = json!({ "version": "1.30.3" });
+        assert_eq!(check(wanted.clone(), &installed("1.29.1-distroless"))?, Vec::<String>::new());
+        assert_eq!(check(wanted, &installed("1.30.0"))?, Vec::<String>::new());
         assert_eq!(
-            check(json!({ "version": "1.29.1" }), "1.30.3")?,
+            check(json!({ "version": "1.29.1" }), &installed("1.30.3"))?,
             ["Warning 1.30.3 is installed, 1.29.1 is asked for: a step back"]
         );
         Ok(())
     }
 
     #[test]
-    fn jump_over_minors_in_place_is_refused_unless_allowed_or_beside() -> Result<()> {
+    fn jump_over_minors_in_place_is_refused_unless_insisted_on_or_beside() -> Result<()> {
+        let message = "1.19.3 is installed, 1.30.3 is asked for: more than one minor apart";
+        let wanted = json!({ "version": "1.30.3" });
+        let cluster = installed("1.19.3").with(pod("a", "1.19.3"));
+        assert_eq!(check(wanted.clone(), &cluster)?, [format!("Error {message}")]);
+        assert_eq!(check(wanted, &cluster.allowing_skips())?, [format!("Warning {message}")]);
+        let beside = json!({ "version": "1.30.3", "revision": "1-30" });
+        assert!(check(beside, &installed("1.19.3"))?.is_empty());
         assert_eq!(
-            check(json!({ "version": "1.30.3" }), "1.19.3")?,
-            ["Error 1.19.3 is installed, 1.30.3 is asked for: more than one minor apart"]
+            check(json!({ "version": "1.28.4" }), &installed("1.30.3"))?,
+            ["Error 1.30.3 is installed, 1.28.4 is asked for: more than one minor apart"]
         );
-        assert!(check(json!({ "version": "1.30.3", "allow_minor_jump": true }), "1.19.3")?.is_empty());
-        assert!(check(json!({ "version": "1.30.3", "revision": "1-30" }), "1.19.3")?.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn proxies_that_the_last_upgrade_left_behind_are_refused() -> Result<()> {
+        let message = "more than one minor older than 1.30.3: 5 proxies (shop/a runs 1.28.2, shop/b runs 1.28.2, \
+                       shop/c runs 1.28.2, 2 more)";
+        let cluster = ["a", "b", "c", "d", "e"]
+            .into_iter()
+            .fold(installed("1.29.6"), |cluster, name| cluster.with(pod(name, "1.28.2")))
+            .with(pod("new", "1.29.6"));
+        let wanted = json!({ "version": "1.30.3" });
+        assert_eq!(check(wanted.clone(), &cluster)?, [format!("Error {message}")]);
+        assert_eq!(check(wanted, &cluster.allowing_skips())?, [format!("Warning {message}")]);
+        Ok(())
+    }
+
+    #[test]
+    fn control_plane_does_not_go_back_behind_its_proxies() -> Result<()> {
+        let cluster = installed("1.30.3").with(pod("a", "1.30.3"));
+        assert_eq!(
+            check(json!({ "version": "1.29.6" }), &cluster)?,
+            [
+                "Warning 1.30.3 is installed, 1.29.6 is asked for: a step back",
+                "Error of a later minor than 1.29.6: 1 proxy (shop/a runs 1.30.3)",
+            ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn cluster_that_is_too_new_is_pointed_out() -> Result<()> {
+        assert_eq!(
+            check(json!({ "version": "1.19.3" }), &installed("1.19.3"))?,
+            ["Warning Istio 1.19.3 was not tested on Kubernetes v1.34.0"]
+        );
         Ok(())
     }
 
     #[test]
     fn network_without_the_namespaces_label_is_pointed_out() -> Result<()> {
         assert_eq!(
-            check(json!({ "version": "1.30.3", "network": "one" }), "1.30.3")?,
+            check(json!({ "version": "1.30.3", "network": "one", "mesh_id": "m" }), &installed("1.30.3"))?,
             ["Hint namespace istio-system has no label topology.istio.io/network"]
         );
         Ok(())

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use meshrun_mesh_facts::some_of;
-use meshrun_plugin_common::{checks, istiod_pods, name_of, reference};
+use meshrun_plugin_common::{IstioVersion, checks, istiod_pods, name_of, reference};
 use meshrun_sdk::{
     prelude::{Check, Cx, Endpoint, Error, Result, Value},
     serde_json,
@@ -35,7 +35,7 @@ pub(crate) fn checks(config: &Config, cx: &Cx<'_>) -> Result<Vec<Check>> {
         let hint = "asking needs the right to port-forward to pods";
         return Ok(vec![Check::warning(SYNC.0, SYNC.1, some_of(&silent, 5)).with_hint(hint)]);
     }
-    Ok(vec![in_sync(&proxies, config.gateway.is_some()), versions(&proxies, config.version.as_str())])
+    Ok(vec![in_sync(&proxies, config.gateway.is_some()), versions(&proxies, &config.version)])
 }
 
 fn ask(cx: &Cx<'_>, istiod: &Value) -> Result<Vec<Value>> {
@@ -125,19 +125,29 @@ fn in_sync(proxies: &BTreeMap<String, Proxy>, gateway_expected: bool) -> Check {
     }
 }
 
-fn versions(proxies: &BTreeMap<String, Proxy>, wanted: &str) -> Check {
+/// Proxies of another version are a matter of restarts as long as the control plane leads them by one minor at most.
+fn versions(proxies: &BTreeMap<String, Proxy>, wanted: &IstioVersion) -> Check {
     let title = format!("every proxy runs {wanted}");
-    let other: Vec<String> = proxies
-        .iter()
-        .filter(|(_, proxy)| proxy.version != wanted)
-        .map(|(id, proxy)| format!("{id} runs {}", proxy.version))
-        .collect();
+    let other = |holds: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let other = proxies.iter().filter(|(_, proxy)| holds(&proxy.version));
+        other.map(|(id, proxy)| format!("{id} runs {}", proxy.version)).collect()
+    };
+    let parsed = |version: &str| version.parse::<IstioVersion>().ok();
+    let ahead = other(&|version| parsed(version).is_some_and(|version| version.is_ahead_of(wanted, 0)));
+    let behind = other(&|version| parsed(version).is_some_and(|version| wanted.is_ahead_of(&version, 1)));
+    let different = other(&|version| version != wanted.as_str());
     if proxies.is_empty() {
         Check::skipped(VERSIONS, title, "no proxy is connected to istiod")
-    } else if other.is_empty() {
+    } else if !ahead.is_empty() {
+        Check::failed(VERSIONS, title, format!("of a later minor than istiod: {}", some_of(&ahead, 5)))
+            .with_hint("upgrade istiod: the control plane is never older than its proxies")
+    } else if !behind.is_empty() {
+        Check::warning(VERSIONS, title, format!("more than one minor behind istiod: {}", some_of(&behind, 5)))
+            .with_hint("restart their workloads: kubectl rollout restart")
+    } else if different.is_empty() {
         Check::passed(VERSIONS, title, format!("all {} do", proxies.len()))
     } else {
-        Check::warning(VERSIONS, title, some_of(&other, 5))
+        Check::warning(VERSIONS, title, some_of(&different, 5))
             .with_hint("restart their workloads: kubectl rollout restart")
     }
 }

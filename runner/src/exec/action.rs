@@ -11,15 +11,18 @@ use super::{
 use crate::{
     event::{ActionOutcome, Done, Event},
     plan::{
-        MANAGER, PlannedStep,
+        MANAGER,
         model::{PlannedAction, Verb},
         work::{Work, WorkKind},
     },
 };
 
 /// Carries out a step's actions; independent ones side by side. After a failure nothing new is started.
-pub(super) async fn run_all(step: &ActionContext, planned: &PlannedStep) -> Result<(), StepError> {
-    let works = &planned.works;
+pub(super) async fn run_all(
+    step: &ActionContext,
+    works: &[Work],
+    actions: &[PlannedAction],
+) -> Result<(), StepError> {
     let mut started = BTreeSet::new();
     let mut done = BTreeSet::new();
     let mut running = FuturesUnordered::new();
@@ -30,7 +33,7 @@ pub(super) async fn run_all(step: &ActionContext, planned: &PlannedStep) -> Resu
                 && !step.cancel.is_cancelled()
                 && work.after.iter().all(|before| done.contains(before));
             if may_start && started.insert(index) {
-                let action = &planned.plan.actions[index];
+                let action = &actions[index];
                 running.push(async move { (index, run_one(step, work, action).await) });
             }
         }

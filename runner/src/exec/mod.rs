@@ -3,6 +3,7 @@
 mod action;
 mod apply;
 mod context;
+pub mod destroy;
 mod effects;
 mod error;
 mod hooks;

@@ -125,7 +125,7 @@ async fn once(
     {
         inventory.record(step.id.clone(), entry(step, &planned)).await?;
     }
-    action::run_all(&context, &planned).await?;
+    action::run_all(&context, &planned.works, &planned.plan.actions).await?;
     let outputs = executor.planner.known_outputs(&planned.outputs).await?;
     checks(executor, step, &mut planned).await?;
     Ok(Attempt::Done(outputs))

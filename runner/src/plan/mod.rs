@@ -5,17 +5,21 @@
 
 mod compare;
 pub mod condition;
+pub mod destroy;
 mod diff;
 mod error;
 mod known;
 pub mod model;
+mod needs;
 pub mod owned;
 pub mod ownership;
 pub mod phases;
 pub mod prune;
 mod release;
 pub mod render;
+mod residue;
 mod services;
+pub mod status;
 mod step;
 pub mod work;
 
@@ -52,6 +56,7 @@ pub struct Planner {
     cluster: Arc<dyn Cluster>,
     helm: Arc<Helm>,
     apis: Arc<KnownApis>,
+    allow_skip: bool,
 }
 
 /// Which steps take part: all of them, or those that `--only` and `--from` leave.
@@ -89,7 +94,14 @@ impl Planner {
         helm: Arc<Helm>,
     ) -> Self {
         let apis = Arc::new(KnownApis::new(Arc::clone(&cluster)));
-        Self { pipeline, plugins: Arc::new(plugins), cluster, helm, apis }
+        Self { pipeline, plugins: Arc::new(plugins), cluster, helm, apis, allow_skip: false }
+    }
+
+    /// Lets steps jump over versions that they would insist on.
+    #[must_use]
+    pub fn allow_skip(mut self, allow: bool) -> Self {
+        self.allow_skip = allow;
+        self
     }
 
     /// The pipeline.
@@ -136,7 +148,10 @@ impl Planner {
                 } else if let Some(planned) = planned {
                     steps.insert(step.id.clone(), planned);
                 }
-                scope.steps.insert(step.id.clone(), StepResult { outputs, ..StepResult::default() });
+                let left_out = matches!(plan.state, StepState::Skipped { .. });
+                scope
+                    .steps
+                    .insert(step.id.clone(), StepResult { outputs, left_out, ..StepResult::default() });
                 plans.insert(step.id.clone(), plan);
             }
             left = later;

@@ -1,7 +1,11 @@
 //! One step: its plugin is asked what should be there, its actions are made ready and compared with the cluster.
 
+use std::path::Path;
+
 use futures::{StreamExt, TryStreamExt, stream};
-use meshrun_protocol::{ActionKind, Diagnostic, Label, ObjectRef, Output, PlanRequest, Scale, Severity};
+use meshrun_protocol::{
+    Action, ActionKind, Diagnostic, Label, ObjectRef, Output, PlanRequest, Scale, Severity,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -91,31 +95,15 @@ impl Planner {
             step: step.id.as_str().to_owned(),
             config: with.clone(),
             cluster: self.cluster.info(),
+            needs: self.needs(step, scope),
+            allow_skip: self.allow_skip,
         };
         let response = session.plan(&request, &services, &Limits::default()).await?;
         refuse(step, &response.diagnostics)?;
 
-        let mut works = Vec::with_capacity(response.actions.len());
-        let mut actions = Vec::with_capacity(response.actions.len());
         let mut diagnostics = response.diagnostics;
-        for (action, after) in response.actions.iter().zip(order(&response.actions)?) {
-            let work = Work {
-                id: action.id.clone(),
-                after,
-                timeout_seconds: action.timeout_seconds,
-                optional: action.optional,
-                title: title(&action.kind),
-                kind: self.ready(&action.kind).await?,
-            };
-            let (changes, findings) = self.changes(&work).await?;
-            diagnostics.extend(findings);
-            let revision = match &work.kind {
-                WorkKind::Release(release) => release.next_revision(),
-                _ => None,
-            };
-            actions.push(PlannedAction { id: work.id.clone(), title: work.title.clone(), changes, revision });
-            works.push(work);
-        }
+        let (works, actions, findings) = self.make_ready(step.directory(), &response.actions).await?;
+        diagnostics.extend(findings);
         let outputs: Vec<(String, Output)> = response.outputs.into_iter().collect();
         let known_outputs = self.known_outputs(&outputs).await?;
         let plan = StepPlan {
@@ -129,11 +117,41 @@ impl Planner {
         Ok(Outlook::Planned(Box::new(PlannedStep { plan, works, with, outputs, known_outputs, session })))
     }
 
-    fn session(&self, step: &Step) -> Session {
+    /// Makes actions ready and compares them with the cluster; relative paths start from `directory`.
+    pub(super) async fn make_ready(
+        &self,
+        directory: &Path,
+        asked: &[Action],
+    ) -> Result<(Vec<Work>, Vec<PlannedAction>, Vec<Diagnostic>), PlanError> {
+        let mut works = Vec::with_capacity(asked.len());
+        let mut actions = Vec::with_capacity(asked.len());
+        let mut diagnostics = Vec::new();
+        for (action, after) in asked.iter().zip(order(asked)?) {
+            let work = Work {
+                id: action.id.clone(),
+                after,
+                timeout_seconds: action.timeout_seconds,
+                optional: action.optional,
+                title: title(&action.kind),
+                kind: self.ready(directory, &action.kind).await?,
+            };
+            let (changes, findings) = self.changes(&work).await?;
+            diagnostics.extend(findings);
+            let revision = match &work.kind {
+                WorkKind::Release(release) => release.next_revision(),
+                _ => None,
+            };
+            actions.push(PlannedAction { id: work.id.clone(), title: work.title.clone(), changes, revision });
+            works.push(work);
+        }
+        Ok((works, actions, diagnostics))
+    }
+
+    pub(super) fn session(&self, step: &Step) -> Session {
         self.plugins.get(&step.id).expect("every step of a loaded pipeline has its plugin").start()
     }
 
-    async fn ready(&self, action: &ActionKind) -> Result<WorkKind, PlanError> {
+    async fn ready(&self, directory: &Path, action: &ActionKind) -> Result<WorkKind, PlanError> {
         Ok(match action {
             ActionKind::Apply(apply) => {
                 let mut objects = Vec::with_capacity(apply.objects.len());
@@ -144,7 +162,11 @@ impl Planner {
                 WorkKind::Apply(objects)
             }
             ActionKind::Helm(helm) => {
-                let release = self.release(helm).await?;
+                let mut helm = helm.clone();
+                if let Some(path) = &mut helm.chart.path {
+                    *path = directory.join(&*path).display().to_string();
+                }
+                let release = self.release(&helm).await?;
                 self.apis.learn(release.objects.iter());
                 WorkKind::Release(Box::new(release))
             }
@@ -193,8 +215,20 @@ impl Planner {
         &self,
         release: &ReleaseWork,
     ) -> Result<(Vec<Change>, Vec<Diagnostic>), PlanError> {
-        let (mut changes, mut findings) = self.compare_all(&release.objects, HELM_MANAGER).await?;
+        let (mut changes, mut findings) = self
+            .compare_all(&release.objects, HELM_MANAGER)
+            .await
+            .map_err(|error| error.of_chart(&release.chart))?;
         changes.extend(self.deletions(&release.obsolete).await?);
+        if let (Some(pending), Some(previous)) = (&release.pending, &release.previous) {
+            let left = format!("left {} for {} by a helm that was killed", pending.status, pending.age);
+            changes.push(Change {
+                object: previous.secret.reference(),
+                verb: Verb::Replace,
+                adopted_from: Some(left),
+                fields: Vec::new(),
+            });
+        }
         findings.extend(release.rendered.warnings.iter().cloned());
         Ok((changes, findings))
     }

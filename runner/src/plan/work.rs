@@ -64,8 +64,19 @@ pub struct ReleaseWork {
     pub previous: Option<Stored>,
     /// Objects of the previous revision that are no longer in the chart.
     pub obsolete: Vec<ObjectRef>,
+    /// Set where a killed helm left the last revision pending: the new one takes its place.
+    pub pending: Option<Pending>,
     /// Whether a new revision has to be recorded.
     pub record: bool,
+}
+
+/// A revision that was never finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// `pending-upgrade`.
+    pub status: String,
+    /// For how long.
+    pub age: String,
 }
 
 impl ReleaseWork {
@@ -127,6 +138,11 @@ pub fn title(action: &ActionKind) -> String {
             [only] => format!("wait for {} {}", only.object, until(&only.until)),
             [first, rest @ ..] if rest.iter().all(|other| other.object.kind == first.object.kind) => {
                 format!("wait for {} {}s {}", wait.conditions.len(), first.object.kind, until(&first.until))
+            }
+            conditions
+                if conditions.iter().all(|one| matches!(one.until, WaitCondition::WebhookReady { .. })) =>
+            {
+                format!("wait for {} webhooks to answer", conditions.len())
             }
             conditions => format!("wait for {} conditions", conditions.len()),
         },

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use meshrun_protocol::{
     CheckRequest, CheckResponse, Description, LintRequest, LintResponse, PlanRequest, PlanResponse,
-    TeardownRequest, TeardownResponse, method,
+    TeardownRequest, TeardownResponse, UpgradeRequest, UpgradeResponse, method,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -83,6 +83,18 @@ impl Session {
         limits: &Limits,
     ) -> Result<TeardownResponse, PluginError> {
         self.ask(method::TEARDOWN, request, services, limits).await
+    }
+
+    /// Asks for the way from one version to another; the cluster is out of its reach.
+    ///
+    /// # Errors
+    /// As [`Session::lint`]; also when the plugin does not offer it.
+    pub async fn upgrade(
+        &mut self,
+        request: &UpgradeRequest,
+        limits: &Limits,
+    ) -> Result<UpgradeResponse, PluginError> {
+        self.ask(method::UPGRADE, request, &NoServices, limits).await
     }
 
     pub(super) async fn describe(&mut self) -> Result<Description, PluginError> {

@@ -222,6 +222,12 @@ pub fn ask(question: &str) -> Result<String, ReportError> {
     Ok(answer.trim().to_owned())
 }
 
+/// Prints a line beside the report, to standard error.
+pub fn print_note(note: &str) {
+    // Nothing is left to be told to whoever closed standard error.
+    let _ = writeln!(io::stderr(), "{note}");
+}
+
 /// Prints findings in a pipeline file, rendered with their places, to standard error.
 pub fn print_findings(findings: &str) {
     // Nothing is left to be told to whoever closed standard error.

@@ -39,6 +39,8 @@ pub struct StepResult {
     pub tolerated: bool,
     /// Its outputs; before it has ended, those that the plan knows already.
     pub outputs: Map<String, Value>,
+    /// Whether it takes no part in this run: what it puts out is then of a run before.
+    pub left_out: bool,
 }
 
 /// How a step ended, in the words of GitHub Actions.

@@ -3,6 +3,7 @@
 pub mod inventory;
 pub mod lock;
 mod persist;
+mod process;
 
 pub(crate) use persist::persist;
 

@@ -128,7 +128,8 @@ pub fn text(error: &PluginError) -> String {
 }
 
 pub fn request(config: Value) -> PlanRequest {
-    PlanRequest { step: "test".into(), config, cluster: ClusterInfo::default() }
+    let (cluster, needs) = (ClusterInfo::default(), Vec::new());
+    PlanRequest { step: "test".into(), config, cluster, needs, allow_skip: false }
 }
 
 /// The output `said` of a plan.

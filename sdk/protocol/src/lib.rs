@@ -11,6 +11,7 @@ mod diagnostic;
 mod host;
 mod object;
 mod step;
+mod upgrade;
 
 pub use action::{
     Action, ActionKind, Apply, Chart, Delete, Helm, Http, Label, Probe, ProbeTarget, Restart, Scale, Wait,
@@ -25,9 +26,10 @@ pub use host::{
 };
 pub use object::ObjectRef;
 pub use step::{
-    CheckRequest, CheckResponse, ClusterInfo, Failure, Leftover, LintRequest, LintResponse, LogEvent, Output,
-    PlanRequest, PlanResponse, TeardownRequest, TeardownResponse,
+    CheckRequest, CheckResponse, ClusterInfo, Failure, Leftover, LintRequest, LintResponse, LogEvent, Need,
+    Output, PlanRequest, PlanResponse, TeardownRequest, TeardownResponse,
 };
+pub use upgrade::{Hop, UpgradeRequest, UpgradeResponse};
 
 /// Version of this vocabulary, as `describe` reports it; informative, never compared.
 pub const PROTOCOL_VERSION: &str = "1.0";
@@ -42,6 +44,9 @@ pub mod method {
     pub const TEARDOWN: &str = "teardown/v1";
     /// [`crate::CheckRequest`] in, [`crate::CheckResponse`] out.
     pub const CHECK: &str = "check/v1";
+    /// [`crate::UpgradeRequest`] in, [`crate::UpgradeResponse`] out; the cluster is out of reach. Optional: only a
+    /// plugin that lists it in [`crate::Description::methods`] is asked.
+    pub const UPGRADE: &str = "upgrade/v1";
 }
 
 /// Names of the read-only services that a plugin may call on its host.

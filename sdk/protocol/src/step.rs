@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{Action, Check, Diagnostic, ListQuery, ObjectRef};
 
@@ -44,6 +44,27 @@ pub struct PlanRequest {
     pub config: Value,
     /// The cluster.
     pub cluster: ClusterInfo,
+    /// Steps of this run that come before this one because it needs them. While the whole run is planned they are
+    /// still to come, and the cluster does not show their work yet.
+    #[serde(default)]
+    pub needs: Vec<Need>,
+    /// Whether the user insists on a jump between versions (`--allow-skip`): what a step would refuse for that reason
+    /// alone is then a warning.
+    #[serde(default)]
+    pub allow_skip: bool,
+}
+
+/// A step that comes before the one that is planned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Need {
+    /// Its id in the pipeline.
+    pub step: String,
+    /// Capabilities that its plugin brings: `mesh.control-plane`.
+    #[serde(default)]
+    pub provides: Vec<String>,
+    /// Its outputs as far as they are known.
+    #[serde(default)]
+    pub outputs: Map<String, Value>,
 }
 
 /// What should be there.

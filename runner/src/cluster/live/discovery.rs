@@ -10,7 +10,7 @@ use kube::{Client, core::discovery::v2::APIGroupDiscoveryList};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::failure::failure;
-use crate::cluster::{ErrorKind, Result, Scope};
+use crate::cluster::{ErrorKind, Kind, Result, Scope};
 
 /// Where objects of a kind are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,8 @@ impl Discovery {
         if first.is_empty() {
             return one_by_one(client).await;
         }
-        let names = first.iter().flat_map(|(version, kinds)| names(version, kinds.keys().map(String::as_str)));
+        let names =
+            first.iter().flat_map(|(version, kinds)| names(version, kinds.keys().map(String::as_str)));
         Ok(names.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
@@ -180,11 +181,8 @@ mod tests {
         let mut versions: Vec<&String> = known.keys().collect();
         versions.sort();
         assert_eq!(versions, ["apps/v1", "v1"]);
-        let deployments = Resource {
-            base: "/apis/apps/v1".into(),
-            plural: "deployments".into(),
-            scope: Scope::Namespaced,
-        };
+        let deployments =
+            Resource { base: "/apis/apps/v1".into(), plural: "deployments".into(), scope: Scope::Namespaced };
         assert_eq!(known["apps/v1"]["Deployment"], deployments);
         assert_eq!(known["v1"]["Pod"].base, "/api/v1");
     }
@@ -194,4 +192,38 @@ mod tests {
         let list = json!({ "kind": "APIGroupList", "groups": [{ "name": "apps" }] });
         assert!(aggregated(serde_json::from_value(list).expect("unknown fields are ignored")).is_empty());
     }
+}
+
+/// Every kind that can be listed, in the first version of its group that has it: the preferred one comes first.
+/// Asked anew each time: what was installed or removed since must show.
+pub(super) async fn kinds(client: &Client) -> Result<Vec<Kind>> {
+    let doing = "read the server's APIs";
+    let groups = client.list_api_groups().await.map_err(|error| failure(doing, error))?;
+    let versions =
+        groups.groups.iter().flat_map(|group| &group.versions).map(|one| one.group_version.as_str());
+    let mut seen = BTreeSet::new();
+    let mut kinds = Vec::new();
+    for version in ["v1"].into_iter().chain(versions) {
+        let list = match version {
+            "v1" => client.list_core_api_resources("v1").await,
+            version => client.list_api_group_resources(version).await,
+        };
+        let list = match list {
+            Ok(list) => list,
+            // An aggregated API whose server is down has nothing to list.
+            Err(error) => {
+                tracing::debug!(%error, version, "an API is listed but does not answer");
+                continue;
+            }
+        };
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        for resource in list.resources {
+            let listable = resource.verbs.iter().any(|verb| verb == "list") && !resource.name.contains('/');
+            if listable && seen.insert((group.to_owned(), resource.kind.clone())) {
+                let (api_version, namespaced) = (version.to_owned(), resource.namespaced);
+                kinds.push(Kind { api_version, kind: resource.kind, namespaced });
+            }
+        }
+    }
+    Ok(kinds)
 }
