@@ -11,7 +11,7 @@ use super::{
     owned::leave_to_others,
     ownership::takeover,
 };
-use crate::cluster::{ApplyOptions, Cluster, ErrorKind, Object};
+use crate::cluster::{ApplyOptions, Cluster, ErrorKind, Object, schema::SchemaError};
 
 /// Compares an object with the cluster. A finding says where the comparison could not be made.
 ///
@@ -36,10 +36,9 @@ pub(super) async fn compare(
         Origin::Planned => None,
     };
     let Some(live) = live else {
-        if apis.has_schema(object.api_version(), object.kind()) {
-            validate(apis, object)?;
-        } else {
-            ask_server(cluster, object, manager).await?;
+        match apis.validate(object) {
+            Some(problems) => settle(object, &problems)?,
+            None => ask_server(cluster, object, manager).await?,
         }
         let verb = if origin == Origin::Planned { Verb::CreateLater } else { Verb::Create };
         return Ok((change(verb, Vec::new()), None));
@@ -82,8 +81,7 @@ async fn ask_server(cluster: &Arc<dyn Cluster>, object: &Object, manager: &str) 
     }
 }
 
-fn validate(apis: &KnownApis, object: &Object) -> Result<(), PlanError> {
-    let problems = apis.validate(object);
+fn settle(object: &Object, problems: &[SchemaError]) -> Result<(), PlanError> {
     if problems.is_empty() {
         return Ok(());
     }
