@@ -16,10 +16,11 @@ export MESHRUN_CHARTS := $(abspath ../shared/charts)
 endif
 endif
 
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # What tests take from outside: helm, the runner that test-build made, the real charts.
 define TEST_ENV
 export MESHRUN_HELM=$$(tests/lab/tools.sh helm)
-export MESHRUN_BIN=$(abspath $(or $(CARGO_TARGET_DIR),target))/debug/meshrun
+export MESHRUN_BIN=$(TARGET)/debug/meshrun
 echo "real charts: $(or $(MESHRUN_CHARTS),none. Tests that need them check nothing; MESHRUN_CHARTS names a directory)"
 endef
 
@@ -115,11 +116,9 @@ bench: build ## Measure meshrun against helm
 # Options of the soak: `make soak SOAK="--runs 100 --seconds 1200 --seed 7"`.
 SOAK ?=
 .PHONY: soak
-soak: lab-build ## Kill, restart and disturb many runs (10 minutes) and compare where each of them ends
-	@target=$${CARGO_TARGET_DIR:-target}
-	if [[ ! -x $$target/release/meshrun ]]; then cargo build --quiet $(CARGO_FLAGS); fi
-	binary=$$(ls -d $$target/{release,debug}/meshrun 2>/dev/null | head -n 1)
-	MESHRUN_BIN=$$(realpath "$$binary") cargo run --quiet -p meshrun-soak $(CARGO_FLAGS) -- $(SOAK)
+soak: lab-build test-build ## Kill, restart and disturb many runs (10 minutes) and compare where each of them ends
+	@$(TEST_ENV)
+	$(TARGET)/debug/meshrun-soak $(SOAK)
 
 .PHONY: clean-cache
 clean-cache: ## Remove .cache: helm, the lab, what tests fetched
