@@ -233,7 +233,7 @@ impl Planner {
         Ok((changes, findings))
     }
 
-    async fn compare_all(
+    pub(super) async fn compare_all(
         &self,
         objects: &[Object],
         manager: &str,
