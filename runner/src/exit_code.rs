@@ -8,7 +8,7 @@ pub enum ExitCode {
     Success = 0,
     /// A step or a check failed.
     Failed = 1,
-    /// `plan --detailed-exitcode`: there are changes.
+    /// with `--detailed-exitcode`: there are changes, or drift.
     Changes = 2,
     /// The pipeline, a plugin, a chart or a value in them is wrong; nothing was changed.
     BadInput = 3,
@@ -35,7 +35,7 @@ impl ExitCode {
     pub const TABLE: &'static [(ExitCode, &'static str)] = &[
         (Self::Success, "everything that was asked for is done"),
         (Self::Failed, "a step or a check failed"),
-        (Self::Changes, "`plan --detailed-exitcode`: there are changes"),
+        (Self::Changes, "with `--detailed-exitcode`: there are changes, or drift"),
         (Self::BadInput, "the pipeline, a plugin, a chart or a value in them is wrong; nothing was changed"),
         (Self::Cluster, "the cluster cannot be reached or does not let us in; nothing was changed"),
         (Self::Locked, "another run holds the pipeline's lock; nothing was changed"),

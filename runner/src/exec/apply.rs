@@ -16,7 +16,7 @@ use crate::{
     cluster::{ApplyOptions, ClusterError, ErrorKind, Object},
     event::Done,
     plan::{
-        model::Change,
+        model::{Change, Verb},
         owned::leave_to_others,
         ownership::{Takeover, takeover},
         phases::in_phases,
@@ -39,7 +39,8 @@ pub(super) async fn apply_objects(
     changes: &[Change],
 ) -> Result<(), StepError> {
     for phase in in_phases(without_unchanged(context, objects, changes)) {
-        let writes: Vec<_> = phase.iter().map(|object| apply_object(context, object, manager)).collect();
+        let writes: Vec<_> =
+            phase.iter().map(|object| apply_object(context, object, manager, changes)).collect();
         let written: Vec<Option<ObjectRef>> =
             stream::iter(writes).buffer_unordered(IN_FLIGHT).try_collect().await?;
         let crds: Vec<WaitFor> = written
@@ -62,12 +63,17 @@ async fn apply_object(
     context: &ActionContext,
     object: &Object,
     manager: &str,
+    changes: &[Change],
 ) -> Result<Option<ObjectRef>, StepError> {
     let reference = object.reference();
     if context.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
     }
-    let live = context.cluster.get(&reference).await?;
+    // The plan looked a moment ago: what was not there then need not be looked for again.
+    let new = changes
+        .iter()
+        .any(|change| matches!(change.verb, Verb::Create | Verb::CreateLater) && change.object == reference);
+    let live = if new { None } else { context.cluster.get(&reference).await? };
     let mut desired = object.clone();
     let mut adopted = false;
     if let Some(live) = &live {

@@ -45,6 +45,11 @@ async fn record(context: &ActionContext, work: &ReleaseWork) -> Result<(), StepE
     let description = if previous.is_some() { "Upgrade complete" } else { "Install complete" };
     let next = Release::next(previous.map(|stored| &stored.release), &work.rendered, now, description)
         .map_err(crate::plan::PlanError::from)?;
+    if let Some(previous) = previous {
+        // Before the new one: a crash in between leaves no deployed revision, and the next run records one.
+        let superseded = previous.with_status(Status::Superseded, now);
+        persist(context.cluster.as_ref(), &superseded, Some(&previous.secret)).await?;
+    }
     match persist(context.cluster.as_ref(), &next.encode(now), None).await {
         Ok(_) => {}
         Err(error) if error.kind == ErrorKind::AlreadyExists => {
@@ -53,9 +58,7 @@ async fn record(context: &ActionContext, work: &ReleaseWork) -> Result<(), StepE
         }
         Err(error) => return Err(error.into()),
     }
-    if let Some(previous) = previous {
-        let superseded = previous.with_status(Status::Superseded, now);
-        persist(context.cluster.as_ref(), &superseded, Some(&previous.secret)).await?;
+    if previous.is_some() {
         forget_oldest(context, work).await?;
     }
     context.events.send(Event::ReleaseRecorded {

@@ -41,7 +41,8 @@ pub(super) async fn run(executor: Arc<Executor>, planned: Planned) -> RunResult 
     let mut board = Board {
         scope: pipeline.scope(),
         waiting: pipeline.steps.clone(),
-        planned: planned.steps,
+        // Only what still holds is of use later; the rest is planned anew and need not be kept.
+        planned: planned.steps.into_iter().filter(|(_, step)| !step.changes()).collect(),
         touched: BTreeSet::new(),
         tally: Tally::default(),
         failed: false,
@@ -99,7 +100,7 @@ impl Board {
     fn ready_made(&mut self, step: &Step) -> Option<PlannedStep> {
         let planned = self.planned.remove(&step.id)?;
         let untouched = step.ancestors.iter().all(|ancestor| !self.touched.contains(ancestor));
-        (untouched && !planned.changes()).then_some(planned)
+        untouched.then_some(planned)
     }
 
     fn take(&mut self, executor: &Executor, finished: Finished) {

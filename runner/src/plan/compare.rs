@@ -11,7 +11,7 @@ use super::{
     owned::leave_to_others,
     ownership::takeover,
 };
-use crate::cluster::{ApplyOptions, Cluster, ErrorKind, Object};
+use crate::cluster::{ApplyOptions, Cluster, ErrorKind, Object, schema::SchemaError};
 
 /// Compares an object with the cluster. A finding says where the comparison could not be made.
 ///
@@ -36,7 +36,10 @@ pub(super) async fn compare(
         Origin::Planned => None,
     };
     let Some(live) = live else {
-        validate(apis, object)?;
+        match apis.validate(object) {
+            Some(problems) => settle(object, &problems)?,
+            None => ask_server(cluster, object, manager).await?,
+        }
         let verb = if origin == Origin::Planned { Verb::CreateLater } else { Verb::Create };
         return Ok((change(verb, Vec::new()), None));
     };
@@ -68,8 +71,17 @@ pub(super) async fn compare(
     }
 }
 
-fn validate(apis: &KnownApis, object: &Object) -> Result<(), PlanError> {
-    let problems = apis.schemas().validate(object);
+/// Has the server check a new object of a kind that only its own CRDs define.
+async fn ask_server(cluster: &Arc<dyn Cluster>, object: &Object, manager: &str) -> Result<(), PlanError> {
+    let options = ApplyOptions { manager: manager.into(), force: true, dry_run: true };
+    match cluster.apply(object, &options).await {
+        // Its namespace comes with an earlier step, or a webhook is down: the step finds out when it runs.
+        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::WebhookUnavailable) => Ok(()),
+        answer => answer.map(drop).map_err(Into::into),
+    }
+}
+
+fn settle(object: &Object, problems: &[SchemaError]) -> Result<(), PlanError> {
     if problems.is_empty() {
         return Ok(());
     }

@@ -39,6 +39,16 @@ pub enum PlanError {
         /// `Gateway`.
         kind: String,
     },
+    /// A helm may be at work on a release.
+    #[error("helm release {release} has been {status} for {age}: a helm may be at work on it")]
+    HelmAtWork {
+        /// `namespace/name`.
+        release: String,
+        /// `pending-upgrade`.
+        status: String,
+        /// For how long.
+        age: String,
+    },
     /// A plugin made a plan that cannot be carried out.
     #[error("the plugin's plan is wrong: {0}")]
     WrongPlan(String),
@@ -67,6 +77,10 @@ impl PlanError {
             Self::UnknownApi { .. } => Some(
                 "let this step need the one that installs its CRD, or check `apiVersion` and `kind`".into(),
             ),
+            Self::HelmAtWork { .. } => Some(format!(
+                "let it end; what a killed helm left behind is taken over once it is older than {}",
+                humantime::format_duration(super::release::HELM_TAKES)
+            )),
             Self::WrongPlan(_) => Some("tell the plugin's author".into()),
         }
     }
@@ -77,6 +91,7 @@ impl PlanError {
             Self::Helm(error) => error.exit_code(),
             Self::Cluster(error) if error.kind == crate::cluster::ErrorKind::Invalid => ExitCode::BadInput,
             Self::Cluster(_) => ExitCode::Cluster,
+            Self::HelmAtWork { .. } => ExitCode::Locked,
             Self::Plugin(PluginError::Failed { failure, .. }) if failure.code == "service" => {
                 ExitCode::Cluster
             }

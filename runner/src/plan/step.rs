@@ -220,11 +220,20 @@ impl Planner {
             .await
             .map_err(|error| error.of_chart(&release.chart))?;
         changes.extend(self.deletions(&release.obsolete).await?);
+        if let (Some(pending), Some(previous)) = (&release.pending, &release.previous) {
+            let left = format!("left {} for {} by a helm that was killed", pending.status, pending.age);
+            changes.push(Change {
+                object: previous.secret.reference(),
+                verb: Verb::Replace,
+                adopted_from: Some(left),
+                fields: Vec::new(),
+            });
+        }
         findings.extend(release.rendered.warnings.iter().cloned());
         Ok((changes, findings))
     }
 
-    async fn compare_all(
+    pub(super) async fn compare_all(
         &self,
         objects: &[Object],
         manager: &str,

@@ -64,8 +64,19 @@ pub struct ReleaseWork {
     pub previous: Option<Stored>,
     /// Objects of the previous revision that are no longer in the chart.
     pub obsolete: Vec<ObjectRef>,
+    /// Set where a killed helm left the last revision pending: the new one takes its place.
+    pub pending: Option<Pending>,
     /// Whether a new revision has to be recorded.
     pub record: bool,
+}
+
+/// A revision that was never finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// `pending-upgrade`.
+    pub status: String,
+    /// For how long.
+    pub age: String,
 }
 
 impl ReleaseWork {

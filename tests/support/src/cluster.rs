@@ -1,11 +1,12 @@
 //! The cluster that tests run against, and the witnesses that look at it without meshrun: kubectl, helm 3, helm 4.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsStr,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
@@ -55,7 +56,11 @@ impl Cluster {
         }
     }
 
-    fn reset(&self) {
+    /// Goes back to the empty cluster.
+    ///
+    /// # Panics
+    /// When the lab has died, or kubectl fails.
+    pub fn reset(&self) {
         if let Some(lab) = &self.lab {
             return lab.reset().expect("the lab goes back");
         }
@@ -161,6 +166,24 @@ impl Cluster {
         ])))
     }
 
+    /// Returns what an undisturbed run of a shipped pipeline makes, and goes back to the empty cluster: what a disturbed
+    /// one must come to as well.
+    ///
+    /// # Panics
+    /// When that run fails.
+    pub fn undisturbed(&self, pipeline: &str) -> BTreeMap<String, Value> {
+        static KNOWN: Mutex<BTreeMap<String, BTreeMap<String, Value>>> = Mutex::new(BTreeMap::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = known.get(pipeline) {
+            return made.clone();
+        }
+        self.meshrun(["run"]).arg(fixtures::pipeline(pipeline)).run().expect_code(0);
+        let made = self.objects().made();
+        self.reset();
+        known.insert(pipeline.into(), made.clone());
+        made
+    }
+
     /// Opens a way to a port behind an object: `forward("istio-system", "svc/kiali", 20001)`.
     ///
     /// # Panics
@@ -171,12 +194,12 @@ impl Cluster {
         command.args(["port-forward", "-n", namespace, to, &format!(":{port}")]).stdout(Stdio::piped());
         let mut child = command.spawn().expect("kubectl starts");
         let mut line = String::new();
-        let stdout = child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("kubectl says where");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        stdout.read_line(&mut line).expect("kubectl says where");
         // Forwarding from 127.0.0.1:36713 -> 20001
         let address = line.split(' ').nth(2).unwrap_or_default().to_owned();
         assert!(address.starts_with("127.0.0.1:"), "kubectl port-forward says {line:?}");
-        Forward { address, child }
+        Forward { address, child, _stdout: stdout }
     }
 
     fn command(&self, tool: &str) -> Command {
@@ -191,6 +214,8 @@ pub struct Forward {
     /// Where it is open: `127.0.0.1:PORT`.
     pub address: String,
     child: Child,
+    /// It goes on talking, and ends when nobody listens.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl Drop for Forward {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde_json::{Value, json};
 
 /// Kinds that say nothing about what somebody did, or that change by themselves.
-const IGNORED: [&str; 3] = ["events", "componentstatuses", "nodes"];
+const IGNORED: [&str; 4] = ["events", "componentstatuses", "nodes", "ipaddresses"];
 
 /// Objects by kind and name (`namespace/name`, or `name` where they have no namespace).
 pub struct Objects(BTreeMap<(String, String), Value>);
@@ -98,6 +98,28 @@ impl Objects {
             .filter(|(_, object)| by_us(object))
             .map(|((kind, name), object)| (format!("{kind} {name}"), lasting(object)))
             .collect()
+    }
+
+    /// Asserts that meshrun made what it makes in an undisturbed run, neither more nor less nor other.
+    ///
+    /// # Panics
+    /// When it did not; the message has the differences, and `context`.
+    #[track_caller]
+    pub fn assert_made(&self, wanted: &BTreeMap<String, Value>, context: &dyn fmt::Display) {
+        let made = self.made();
+        let mut differences = Vec::new();
+        for (key, wanted) in wanted {
+            match made.get(key) {
+                None => differences.push(format!("  missing {key}")),
+                Some(found) if found != wanted => {
+                    differences.push(format!("  {key} is {found}\n    wanted {wanted}"))
+                }
+                Some(_) => {}
+            }
+        }
+        let more = made.keys().filter(|key| !wanted.contains_key(*key));
+        differences.extend(more.map(|key| format!("  too much: {key}")));
+        assert!(differences.is_empty(), "another end state:\n{}\n{context}", differences.join("\n"));
     }
 
     /// Returns every object's version, for "nothing was written". What clients and controllers renew is left out: Leases

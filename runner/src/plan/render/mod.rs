@@ -63,7 +63,8 @@ fn sign(verb: &Verb) -> &'static str {
 fn remark(change: &Change) -> String {
     match (&change.verb, &change.adopted_from) {
         (Verb::CreateLater, _) => " (once its API is served)".into(),
-        (Verb::Replace, _) => " (an immutable field changes)".into(),
+        (Verb::Replace, Some(left)) => format!(" ({left})"),
+        (Verb::Replace, None) => " (an immutable field changes)".into(),
         (_, Some(from)) => format!(" (taken over from {from})"),
         _ => String::new(),
     }
