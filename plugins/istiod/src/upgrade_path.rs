@@ -5,7 +5,7 @@ use meshrun_sdk::prelude::{Diagnostic, Hop, UpgradeRequest, UpgradeResponse};
 
 /// What to do at each hop. The proxies follow before the next one: the control plane leads them by one minor at most.
 const ROUTINE: [&str; 4] = [
-    "set the version of `istio-base`, `istiod` and `gateway` to {version} (in our pipelines: `vars.istio`)",
+    "set the version of `istio-base`, `istiod` and `gateway` to {version}; shipped pipelines take `--var istio={version}`",
     "look at what changes, CRDs included: `meshrun plan PIPELINE`; then `meshrun PIPELINE`",
     "restart the workloads that have a proxy, namespace by namespace: `kubectl rollout restart deployment -n NAMESPACE`",
     "go on when no proxy of the version before is left: the step `verify` counts them",
