@@ -158,6 +158,8 @@ pub enum Done {
     Created,
     /// Fields of it changed.
     Updated,
+    /// Its fields were taken over from the tool that wrote it before.
+    Adopted,
     /// It was as it should be.
     Unchanged,
     /// It was deleted.
@@ -252,7 +254,9 @@ impl Tally {
     pub fn count(&mut self, done: Done) {
         match done {
             Done::Created => self.created += 1,
-            Done::Updated | Done::Scaled | Done::Restarted | Done::Nudged => self.updated += 1,
+            Done::Updated | Done::Adopted | Done::Scaled | Done::Restarted | Done::Nudged => {
+                self.updated += 1
+            }
             Done::Unchanged => self.unchanged += 1,
             Done::Deleted => self.deleted += 1,
         }

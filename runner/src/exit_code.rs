@@ -8,7 +8,7 @@ pub enum ExitCode {
     Success = 0,
     /// A step or a check failed.
     Failed = 1,
-    /// `plan --detailed-exitcode`: there are changes.
+    /// with `--detailed-exitcode`: there are changes, or drift.
     Changes = 2,
     /// The pipeline, a plugin, a chart or a value in them is wrong; nothing was changed.
     BadInput = 3,
@@ -20,6 +20,8 @@ pub enum ExitCode {
     Refused = 6,
     /// A tool that meshrun needs (helm) is missing or too old; nothing was changed.
     MissingTool = 7,
+    /// `destroy` removed what it should, and something of the pipeline is left; the report names it.
+    Residue = 8,
     /// The command line is wrong.
     Usage = 64,
     /// A defect of meshrun itself.
@@ -33,12 +35,13 @@ impl ExitCode {
     pub const TABLE: &'static [(ExitCode, &'static str)] = &[
         (Self::Success, "everything that was asked for is done"),
         (Self::Failed, "a step or a check failed"),
-        (Self::Changes, "`plan --detailed-exitcode`: there are changes"),
+        (Self::Changes, "with `--detailed-exitcode`: there are changes, or drift"),
         (Self::BadInput, "the pipeline, a plugin, a chart or a value in them is wrong; nothing was changed"),
         (Self::Cluster, "the cluster cannot be reached or does not let us in; nothing was changed"),
         (Self::Locked, "another run holds the pipeline's lock; nothing was changed"),
         (Self::Refused, "a deletion or replacement needs a yes that was not given; nothing was changed"),
         (Self::MissingTool, "a tool that meshrun needs (helm) is missing or too old; nothing was changed"),
+        (Self::Residue, "`destroy` is done, and something of the pipeline is left; the report names it"),
         (Self::Usage, "the command line is wrong"),
         (Self::Internal, "a defect of meshrun itself"),
         (Self::Interrupted, "stopped by Ctrl-C or SIGTERM; the report says what was done"),

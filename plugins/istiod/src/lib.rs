@@ -5,6 +5,7 @@ mod config;
 mod health;
 mod lint;
 mod release;
+mod teardown;
 mod upgrade;
 mod upgrade_path;
 
@@ -12,6 +13,7 @@ pub use config::{Autoscale, Config};
 use meshrun_sdk::{
     UpgradePath,
     prelude::{Check, Cx, Diagnostic, Plan, Result, Step},
+    protocol::TeardownResponse,
 };
 
 /// The step.
@@ -42,6 +44,10 @@ impl Step for Istiod {
 
     fn plan(config: &Config, cx: &Cx<'_>) -> Result<Plan> {
         release::plan(config, cx)
+    }
+
+    fn teardown(config: &Config, cx: &Cx<'_>) -> Result<TeardownResponse> {
+        teardown::teardown(config, cx)
     }
 
     fn check(config: &Config, cx: &Cx<'_>) -> Result<Vec<Check>> {

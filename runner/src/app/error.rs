@@ -49,14 +49,9 @@ impl AppError {
 
     /// An error of a step, before anything has run.
     pub(super) fn of_step(step: &StepId, error: PlanError) -> Self {
-        let code = error.exit_code();
-        let hint = error.hint();
-        match error {
-            PlanError::Spec(error) => error.into(),
-            error => {
-                Self { message: format!("step `{step}`: {}", chain(&error)), hint, findings: None, code }
-            }
-        }
+        let mut error = Self::from(error);
+        error.message = format!("step `{step}`: {}", error.message);
+        error
     }
 }
 
@@ -76,6 +71,16 @@ impl From<SpecError> for AppError {
     fn from(error: SpecError) -> Self {
         let findings = Some(error.render());
         Self { findings, ..Self::new(ExitCode::BadInput, error.to_string()) }
+    }
+}
+
+impl From<PlanError> for AppError {
+    fn from(error: PlanError) -> Self {
+        let (code, hint) = (error.exit_code(), error.hint());
+        match error {
+            PlanError::Spec(error) => error.into(),
+            error => Self { hint, ..Self::new(code, chain(&error)) },
+        }
     }
 }
 
@@ -104,8 +109,11 @@ impl From<LockError> for AppError {
     fn from(error: LockError) -> Self {
         match error {
             LockError::Cluster(error) => error.into(),
-            LockError::Held { expires_in, .. } => Self::new(ExitCode::Locked, error.to_string())
-                .hint(format!("try again when it is done; a holder that died loses it in {expires_in} s")),
+            LockError::Held { ref holder, .. } => {
+                let left = holder.expires_in;
+                Self::new(ExitCode::Locked, error.to_string())
+                    .hint(format!("wait for it with --wait-lock 5m; a holder that died loses it in {left} s"))
+            }
         }
     }
 }

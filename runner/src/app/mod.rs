@@ -1,14 +1,19 @@
 //! The story: command line -> pipeline -> plugins -> plan -> run -> report, and one place that prints what went wrong.
 
+mod consent;
+mod destroy;
 mod error;
 mod graph;
 mod log;
 mod plan;
+mod plan_file;
 mod plugins;
 mod rehearse;
+mod reporting;
 mod run;
 mod schema;
 mod setup;
+mod status;
 mod upgrade_path;
 mod validate;
 mod vendor;
@@ -58,6 +63,8 @@ async fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, App
         Command::Run(args) => run::run(global, args).await,
         Command::Plan(args) => plan::run(global, args).await,
         Command::Validate(args) => validate::run(global, args).await,
+        Command::Status(args) => status::run(global, args).await,
+        Command::Destroy(args) => destroy::run(global, args).await,
         Command::Rehearse(args) => rehearse::run(global, args).await,
         Command::Graph(args) => graph::run(global, args),
         Command::Plugins(command) => plugins::run(global, command).await,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    AppError,
+    AppError, plan_file,
     setup::{connect, helm, prepare, select},
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     exit_code::ExitCode,
     plan::{Planner, render},
     report::{self, Options, Surroundings},
+    state::inventory::InventoryStore,
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode, AppError> {
@@ -18,10 +19,14 @@ pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode,
     let selection = select(&args.selection, &prepared.pipeline)?;
     let cluster = connect(&args.cluster, &prepared.pipeline).await?;
     let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
+    let namespace = &prepared.pipeline.state.namespace;
+    let inventory = InventoryStore::load(cluster.clone(), namespace, &prepared.pipeline.name).await?;
     let planner =
         Planner::new(prepared.pipeline, prepared.plugins, cluster, helm).allow_skip(args.allow_skip);
-    let planned =
-        planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
+    let planned = planner
+        .plan_all(&selection, &inventory.snapshot().await)
+        .await
+        .map_err(|(step, error)| AppError::of_step(&step, error))?;
 
     let options = Options {
         color: global.color,
@@ -35,6 +40,9 @@ pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode,
         PlanFormat::Markdown => render::markdown(&planned.plan),
     };
     report::print(&text)?;
+    if let Some(file) = &args.out {
+        plan_file::write(file, &planned.plan)?;
+    }
     let changes = planned.plan.counts().any();
     Ok(if args.detailed_exitcode && changes { ExitCode::Changes } else { ExitCode::Success })
 }

@@ -54,7 +54,15 @@ async fn list(global: &GlobalArgs) -> Result<ExitCode, AppError> {
         let line = match plugin {
             Ok(plugin) => {
                 let description = plugin.description();
-                format!("{name:width$}  {:8}  {}", description.version, description.summary)
+                let indent = width + 12;
+                format!(
+                    "{name:width$}  {:8}  {}\n{:indent$}provides {}; requires {}",
+                    description.version,
+                    description.summary,
+                    "",
+                    names(&description.provides),
+                    names(&description.requires)
+                )
             }
             Err(error) => {
                 // One broken file must not hide the others.
@@ -80,7 +88,7 @@ async fn inspect(global: &GlobalArgs, name: &str, json: bool) -> Result<ExitCode
     let mut text = format!("{} {}: {}\n\n", description.name, description.version, description.summary);
     let mut row = |key: &str, value: &str| text.push_str(&format!("{key:10} {value}\n"));
     row("file", &plugin.path().display().to_string());
-    row("sha256", &plugin.digest().to_string());
+    row("digest", &plugin.digest().to_string());
     row("sdk", &format!("{} (protocol {})", description.sdk, description.protocol));
     row("provides", &names(&description.provides));
     row("requires", &names(&description.requires));
@@ -97,5 +105,5 @@ async fn inspect(global: &GlobalArgs, name: &str, json: bool) -> Result<ExitCode
 }
 
 fn names(names: &[String]) -> String {
-    if names.is_empty() { "-".into() } else { names.join(", ") }
+    if names.is_empty() { "nothing".into() } else { names.join(", ") }
 }

@@ -14,6 +14,7 @@ use crate::{
     cluster::{Cluster, rehearsal::Rehearsal},
     exit_code::ExitCode,
     plan::{Planner, Selection},
+    state::inventory::Inventory,
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: RehearseArgs) -> Result<ExitCode, AppError> {
@@ -23,8 +24,10 @@ pub(super) async fn run(global: &GlobalArgs, args: RehearseArgs) -> Result<ExitC
     let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
     let planner = Planner::new(prepared.pipeline, prepared.plugins, cluster, helm);
     let selection = Selection::default();
-    let planned =
-        planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
+    let planned = planner
+        .plan_all(&selection, &Inventory::empty(""))
+        .await
+        .map_err(|(step, error)| AppError::of_step(&step, error))?;
     let rest = Rest { inventory: None, may_replace: true, cancel: CancellationToken::new(), started };
     carry_out(global, &args.report, planner, planned, rest).await
 }

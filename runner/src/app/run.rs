@@ -1,12 +1,13 @@
 //! `meshrun run`: plan, ask where something would be deleted, lock, carry out, report.
 
-use std::{io::IsTerminal, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AppError,
+    AppError, consent, plan_file,
+    reporting::Reporting,
     setup::{connect, helm, prepare, select},
 };
 use crate::{
@@ -14,13 +15,13 @@ use crate::{
     event::{Event, RunOutcome, StepInfo},
     exec::{Events, Executor},
     exit_code::ExitCode,
-    plan::{
-        Planned, Planner,
-        model::{Change, Verb},
-    },
-    report::{self, Options, Surroundings},
+    ids::StepId,
+    plan::{Planned, Planner, prune::PRUNE},
     spec::Pipeline,
-    state::{inventory::InventoryStore, lock::Lock},
+    state::{
+        inventory::{InventoryStore, LastRun},
+        lock::{Lock, holder_name},
+    },
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, AppError> {
@@ -31,46 +32,55 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
     let helm = Arc::new(helm(global, &prepared.pipeline, prepared.lock));
     let planner = Planner::new(prepared.pipeline.clone(), prepared.plugins, cluster.clone(), helm)
         .allow_skip(args.allow_skip);
-    let planned =
-        planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
-    let may_replace = consent(&planned, args.yes)?;
+    let namespace = prepared.pipeline.state.namespace.clone();
+    let inventory = InventoryStore::load(cluster.clone(), &namespace, &prepared.pipeline.name).await?;
+    let planned = planner
+        .plan_all(&selection, &inventory.snapshot().await)
+        .await
+        .map_err(|(step, error)| AppError::of_step(&step, error))?;
+    if let Some(file) = &args.plan {
+        plan_file::hold_to(file, &planned.plan)?;
+    }
+    let may_replace = consent::ask_for(&planned.plan, args.yes)?;
 
     let cancel = CancellationToken::new();
     // Nothing to write: nothing to lock, and a repeated run leaves no trace.
-    let lock = match planned.plan.counts().any() {
-        true => {
-            let namespace = &prepared.pipeline.state.namespace;
-            Some(Lock::acquire(cluster.clone(), namespace, &prepared.pipeline.name).await?)
-        }
-        false => None,
-    };
-    let inventory = {
-        let namespace = &prepared.pipeline.state.namespace;
-        InventoryStore::load(cluster.clone(), namespace, &prepared.pipeline.name).await
-    };
-    let result = match inventory {
+    if !planned.plan.counts().any() {
+        let rest = Rest { inventory: Some(Arc::new(inventory)), may_replace, cancel, started };
+        return carry_out(global, &args.report, planner, planned, rest).await;
+    }
+    let name = &prepared.pipeline.name;
+    let lock = Lock::acquire(cluster.clone(), &namespace, name, args.wait_lock.map(Into::into)).await?;
+    stop_when_lost(&lock, &cancel);
+    // Read again under the lock: another run may have ended since.
+    let result = match begin(InventoryStore::load(cluster, &namespace, name).await).await {
         Ok(inventory) => {
-            if let Some(lock) = &lock {
-                stop_when_lost(lock, &cancel);
-            }
-            let inventory = Some(Arc::new(inventory));
-            carry_out(
-                global,
-                &args.report,
-                planner,
-                planned,
-                Rest { inventory, may_replace, cancel, started },
-            )
-            .await
+            let rest = Rest { inventory: Some(Arc::new(inventory)), may_replace, cancel, started };
+            carry_out(global, &args.report, planner, planned, rest).await
         }
         Err(error) => Err(error.into()),
     };
-    if let Some(lock) = lock
-        && let Err(error) = lock.release().await
-    {
+    release(lock).await;
+    result
+}
+
+/// Gives a lock back; one that cannot be given back expires by itself.
+pub(super) async fn release(lock: Lock) {
+    if let Err(error) = lock.release().await {
         tracing::warn!(%error, "the lock could not be released; it expires by itself");
     }
-    result
+}
+
+/// Leaves word of who is about to change something.
+async fn begin(inventory: crate::cluster::Result<InventoryStore>) -> crate::cluster::Result<InventoryStore> {
+    let inventory = inventory?;
+    let run = LastRun {
+        by: holder_name(),
+        at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        meshrun: env!("CARGO_PKG_VERSION").into(),
+    };
+    inventory.begin(run).await?;
+    Ok(inventory)
 }
 
 /// What else a run needs.
@@ -89,19 +99,8 @@ pub(super) async fn carry_out(
     planned: Planned,
     rest: Rest,
 ) -> Result<ExitCode, AppError> {
-    let options = Options {
-        format: args.report,
-        color: global.color,
-        verbose: args.verbose,
-        junit: args.junit.clone(),
-        surroundings: Surroundings::detect(),
-    };
-    let mut reporters = report::build(&options)?;
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let events = Events::new(sender);
-    let started = rest.started;
-    let reporting = tokio::spawn(async move { report::follow(receiver, &mut reporters, started).await });
-
+    let reporting = Reporting::start(global, args, rest.started)?;
+    let events = reporting.events();
     tell_start(&events, planner.pipeline(), &planned);
     let signals = stop_on_signal(events.clone(), rest.cancel.clone());
     let executor = Executor {
@@ -118,9 +117,8 @@ pub(super) async fn carry_out(
         elapsed: rest.started.elapsed(),
         tally: result.tally,
     });
-    // The last sender goes: the report ends.
     drop(events);
-    reporting.await.map_err(|error| AppError::internal(format!("the report failed: {error}")))??;
+    reporting.finish().await?;
     Ok(match result.outcome {
         RunOutcome::Succeeded => ExitCode::Success,
         RunOutcome::Failed => ExitCode::Failed,
@@ -133,7 +131,7 @@ fn tell_start(events: &Events, pipeline: &Pipeline, planned: &Planned) {
         pipeline: pipeline.name.clone(),
         file: pipeline.path.display().to_string(),
         cluster: planned.plan.cluster.clone(),
-        steps: infos(pipeline),
+        steps: with_prune(infos(pipeline), planned),
     });
     for finding in &pipeline.warnings {
         let place = finding.place.as_ref();
@@ -157,6 +155,14 @@ fn tell_start(events: &Events, pipeline: &Pipeline, planned: &Planned) {
     }
 }
 
+fn with_prune(mut steps: Vec<StepInfo>, planned: &Planned) -> Vec<StepInfo> {
+    if !planned.prune.objects.is_empty() {
+        let needs = steps.iter().map(|step| step.id.clone()).collect();
+        steps.push(StepInfo { id: StepId::new(PRUNE), uses: "meshrun".into(), needs });
+    }
+    steps
+}
+
 /// The steps as reporters need them.
 pub(super) fn infos(pipeline: &Pipeline) -> Vec<StepInfo> {
     pipeline
@@ -166,40 +172,8 @@ pub(super) fn infos(pipeline: &Pipeline) -> Vec<StepInfo> {
         .collect()
 }
 
-/// Asks before anything is deleted or replaced. Returns whether replacements are allowed.
-fn consent(planned: &Planned, yes: bool) -> Result<bool, AppError> {
-    let doomed: Vec<&Change> = planned
-        .plan
-        .steps
-        .iter()
-        .flat_map(|step| &step.actions)
-        .flat_map(|action| &action.changes)
-        .filter(|change| matches!(change.verb, Verb::Delete | Verb::Replace))
-        .collect();
-    if yes || doomed.is_empty() {
-        return Ok(yes);
-    }
-    let list: Vec<String> = doomed
-        .iter()
-        .map(|change| {
-            let verb = if change.verb == Verb::Delete { "delete" } else { "replace" };
-            format!("  {verb} {}", change.object)
-        })
-        .collect();
-    let refused = |message: String, hint: &str| Err(AppError::new(ExitCode::Refused, message).hint(hint));
-    if !std::io::stdin().is_terminal() {
-        let message = format!("this run would\n{}\nand there is no terminal to ask on", list.join("\n"));
-        return refused(message, "look at `meshrun plan`, then run with --yes");
-    }
-    report::print(&format!("This run would\n{}", list.join("\n")))?;
-    if report::ask("Go on? Only `yes` is a yes: ")? == "yes" {
-        return Ok(true);
-    }
-    refused("nothing was changed: the answer was not `yes`".into(), "leave the step out, or run with --yes")
-}
-
 /// The first Ctrl-C or SIGTERM stops the run cleanly, the second ends it at once.
-fn stop_on_signal(events: Events, cancel: CancellationToken) -> JoinHandle<()> {
+pub(super) fn stop_on_signal(events: Events, cancel: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(terminate) => terminate,
@@ -224,7 +198,7 @@ fn stop_on_signal(events: Events, cancel: CancellationToken) -> JoinHandle<()> {
     })
 }
 
-fn stop_when_lost(lock: &Lock, cancel: &CancellationToken) {
+pub(super) fn stop_when_lost(lock: &Lock, cancel: &CancellationToken) {
     let (lost, cancel) = (lock.lost(), cancel.clone());
     tokio::spawn(async move {
         lost.cancelled().await;

@@ -6,13 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 
-use super::AppError;
+use super::{AppError, error::chain};
 use crate::{
     cli::{ClusterArgs, GlobalArgs, PipelineArgs, SelectionArgs},
     cluster::{
-        Cluster,
+        Cluster, ErrorKind,
         live::{ConnectOptions, Live},
     },
     exit_code::ExitCode,
@@ -21,7 +21,7 @@ use crate::{
     lock::LockFile,
     plan::Selection,
     plugin::{Digest, Isolation, Loader, Plugin, SearchPath, Wanted},
-    spec::{self, Overrides, Pipeline},
+    spec::{self, Finding, Overrides, Pipeline},
 };
 
 /// The lock file beside a pipeline.
@@ -74,8 +74,7 @@ async fn plugins(
     lock: Option<&LockFile>,
 ) -> Result<BTreeMap<StepId, Plugin>, AppError> {
     let loader = loader(global);
-    let base = pipeline.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let loaded = try_join_all(pipeline.steps.iter().map(|step| {
+    let loaded = join_all(pipeline.steps.iter().map(|step| {
         let file = pipeline.plugins.get(&step.uses);
         let pin = file
             .and_then(|file| file.sha256.clone())
@@ -87,21 +86,29 @@ async fn plugins(
         let loader = loader.clone().isolation(isolation);
         async move {
             let pin = pin.map(|pin| pin.parse::<Digest>()).transpose().map_err(|error| {
-                AppError::new(ExitCode::BadInput, format!("the digest of plugin `{}`: {error}", step.uses))
+                step.error_of_uses(format!("the digest of plugin `{}`: {error}", step.uses), None)
             })?;
-            let path = file.map(|file| file.path.as_path());
-            let wanted = Wanted { uses: &step.uses, file: path, base, pin: pin.as_ref() };
-            let plugin = loader.load(wanted).await.map_err(|error| {
-                let place = step.place_of_uses();
-                let mut error = AppError::from(error);
-                error.message = format!("{}:{}:{}: {}", place.file, place.line, place.column, error.message);
-                error
-            })?;
-            Ok::<_, AppError>((step.id.clone(), plugin))
+            // What `plugins:` says starts at the file that says it already.
+            let (file, base) = match file {
+                Some(file) => (Some(file.path.as_path()), Path::new("")),
+                None => (None, step.directory()),
+            };
+            let wanted = Wanted { uses: &step.uses, file, base, pin: pin.as_ref() };
+            let plugin = loader.load(wanted).await;
+            let plugin = plugin.map_err(|error| step.error_of_uses(chain(&error), error.hint()))?;
+            Ok::<_, Finding>((step.id.clone(), plugin))
         }
     }))
-    .await?;
-    Ok(loaded.into_iter().collect())
+    .await;
+    let (mut plugins, mut findings) = (BTreeMap::new(), Vec::new());
+    for loaded in loaded {
+        match loaded {
+            Ok((step, plugin)) => drop(plugins.insert(step, plugin)),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    spec::settle(findings)?;
+    Ok(plugins)
 }
 
 /// The plugins' loader as the command line says.
@@ -115,35 +122,41 @@ pub(super) fn helm(global: &GlobalArgs, pipeline: &Pipeline, lock: Option<LockFi
     let from_env =
         from_env.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty());
     let mirrors = global.charts.iter().cloned().chain(from_env).chain(pipeline.charts.clone()).collect();
-    Helm::new(HelmOptions { helm: global.helm.clone(), mirrors, cache: crate::cache::directory(), lock })
+    let named = || std::env::var_os("MESHRUN_HELM").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let helm = global.helm.clone().or_else(named);
+    Helm::new(HelmOptions { helm, mirrors, cache: crate::cache::directory(), lock })
 }
 
 /// Connects to the cluster and refuses one that the pipeline is not meant for.
 pub(super) async fn connect(args: &ClusterArgs, pipeline: &Pipeline) -> Result<Arc<dyn Cluster>, AppError> {
     let target = pipeline.target.as_ref();
+    let wrong = |what: &str, is: &str, wanted: &str| {
+        AppError::new(
+            ExitCode::Cluster,
+            format!("the pipeline is meant for {what} `{wanted}`, this is `{is}`"),
+        )
+        .hint("choose the right cluster (--context), or change `target:` in the pipeline")
+    };
+    let meant = target.and_then(|target| target.context.as_ref());
+    if let (Some(wanted), Some(given)) = (meant, &args.context)
+        && wanted != given
+    {
+        return Err(wrong("context", given, wanted));
+    }
     let options = ConnectOptions {
         kubeconfig: args.kubeconfig.clone(),
-        context: args.context.clone().or_else(|| target.and_then(|target| target.context.clone())),
+        context: meant.or(args.context.as_ref()).cloned(),
     };
-    let live = Live::connect(&options).await?;
-    if let Some(target) = target {
-        let wrong = |what: &str, is: &str, wanted: &str| {
-            AppError::new(
-                ExitCode::Cluster,
-                format!("the pipeline is meant for {what} `{wanted}`, this is `{is}`"),
-            )
-            .hint("choose the right cluster (--context), or change `target:` in the pipeline")
-        };
-        if let (Some(wanted), Some(is)) = (&target.context, live.context())
-            && wanted != is
-        {
-            return Err(wrong("context", is, wanted));
-        }
-        if let Some(wanted) = &target.server
-            && wanted.trim_end_matches('/') != live.server()
-        {
-            return Err(wrong("server", live.server(), wanted));
-        }
+    let live = Live::connect(&options).await.map_err(|error| match meant {
+        Some(context) if error.kind == ErrorKind::Config => AppError::from(error).hint(format!(
+            "the pipeline is meant for context `{context}` (`target:`): pass the --kubeconfig that has it"
+        )),
+        _ => error.into(),
+    })?;
+    if let Some(wanted) = target.and_then(|target| target.server.as_ref())
+        && wanted.trim_end_matches('/') != live.server()
+    {
+        return Err(wrong("server", live.server(), wanted));
     }
     Ok(Arc::new(live))
 }
@@ -153,8 +166,11 @@ pub(super) fn select(args: &SelectionArgs, pipeline: &Pipeline) -> Result<Select
     let known = |name: &String| {
         pipeline.step(name).map(|step| step.id.clone()).ok_or_else(|| {
             let steps: Vec<&str> = pipeline.steps.iter().map(|step| step.id.as_str()).collect();
-            AppError::new(ExitCode::BadInput, format!("the pipeline has no step `{name}`"))
-                .hint(format!("its steps are: {}", steps.join(", ")))
+            let hint = match spec::closest(name, steps.iter().copied()) {
+                Some(step) => format!("did you mean `{step}`?"),
+                None => format!("its steps are: {}", steps.join(", ")),
+            };
+            AppError::new(ExitCode::BadInput, format!("the pipeline has no step `{name}`")).hint(hint)
         })
     };
     if let Some(from) = &args.from {

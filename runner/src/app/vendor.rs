@@ -15,6 +15,7 @@ use crate::{
     lock::LockFile,
     plan::{Planner, Selection, work::WorkKind},
     report,
+    state::inventory::Inventory,
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: VendorArgs) -> Result<ExitCode, AppError> {
@@ -31,8 +32,10 @@ pub(super) async fn run(global: &GlobalArgs, args: VendorArgs) -> Result<ExitCod
         .collect();
     let planner = Planner::new(prepared.pipeline.clone(), prepared.plugins, cluster, helm.clone());
     let selection = Selection::default();
-    let planned =
-        planner.plan_all(&selection).await.map_err(|(step, error)| AppError::of_step(&step, error))?;
+    let planned = planner
+        .plan_all(&selection, &Inventory::empty(""))
+        .await
+        .map_err(|(step, error)| AppError::of_step(&step, error))?;
     let mut charts: Vec<Chart> = Vec::new();
     for work in planned.steps.values().flat_map(|step| &step.works) {
         if let WorkKind::Release(release) = &work.kind

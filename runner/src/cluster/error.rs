@@ -70,9 +70,9 @@ impl ClusterError {
             ErrorKind::Unreachable => {
                 Some("check the server's address in the kubeconfig and the network to it")
             }
-            ErrorKind::Unauthorized => {
-                Some("log in again: the credentials in the kubeconfig are expired or wrong")
-            }
+            ErrorKind::Unauthorized => Some(
+                "log in again: the kubeconfig's credentials, or the program that fetches them, do not work",
+            ),
             ErrorKind::Forbidden => Some("ask for this right, or use a context that has it (--context)"),
             ErrorKind::NotServed => Some("install its CRD in an earlier step"),
             ErrorKind::Conflict => {

@@ -37,6 +37,9 @@ pub trait Cluster: Send + Sync {
     /// Every served API as helm's `--api-versions` writes it: `apps/v1` and `apps/v1/Deployment`.
     async fn api_versions(&self) -> Result<Vec<String>>;
 
+    /// Every kind whose objects can be listed, once each, in the version that the server prefers.
+    async fn kinds(&self) -> Result<Vec<Kind>>;
+
     /// Returns an object, or `None` where it or its API does not exist.
     async fn get(&self, object: &ObjectRef) -> Result<Option<Object>>;
 
@@ -72,6 +75,17 @@ pub trait Cluster: Send + Sync {
 
     /// Sends an HTTP GET to a pod (by port-forward) or an address.
     async fn http(&self, query: &HttpQuery) -> Result<HttpResult>;
+}
+
+/// A kind of objects.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind {
+    /// `apps/v1`.
+    pub api_version: String,
+    /// `Deployment`.
+    pub kind: String,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
 }
 
 /// Where objects of a kind live.

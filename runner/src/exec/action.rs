@@ -11,15 +11,18 @@ use super::{
 use crate::{
     event::{ActionOutcome, Done, Event},
     plan::{
-        MANAGER, PlannedStep,
+        MANAGER,
         model::{PlannedAction, Verb},
         work::{Work, WorkKind},
     },
 };
 
 /// Carries out a step's actions; independent ones side by side. After a failure nothing new is started.
-pub(super) async fn run_all(step: &ActionContext, planned: &PlannedStep) -> Result<(), StepError> {
-    let works = &planned.works;
+pub(super) async fn run_all(
+    step: &ActionContext,
+    works: &[Work],
+    actions: &[PlannedAction],
+) -> Result<(), StepError> {
     let mut started = BTreeSet::new();
     let mut done = BTreeSet::new();
     let mut running = FuturesUnordered::new();
@@ -30,7 +33,7 @@ pub(super) async fn run_all(step: &ActionContext, planned: &PlannedStep) -> Resu
                 && !step.cancel.is_cancelled()
                 && work.after.iter().all(|before| done.contains(before));
             if may_start && started.insert(index) {
-                let action = &planned.plan.actions[index];
+                let action = &actions[index];
                 running.push(async move { (index, run_one(step, work, action).await) });
             }
         }
@@ -90,6 +93,7 @@ async fn carry_out(context: &ActionContext, work: &Work, action: &PlannedAction)
                 .map_err(|error| StepError::from_wait(error, "not ready", context.started.elapsed()))
         }
         WorkKind::Scale(scale) => effects::scale(context, scale).await,
+        WorkKind::Label(label) => effects::label(context, label).await,
         WorkKind::Restart(restart) => effects::restart(context, restart).await,
         WorkKind::Probe(probe) => effects::probe(context, probe).await,
     }

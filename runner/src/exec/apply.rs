@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use meshrun_protocol::{ObjectRef, WaitCondition, WaitFor};
+use serde_json::json;
 
 use super::{
     action::without_unchanged,
@@ -14,7 +15,12 @@ use super::{
 use crate::{
     cluster::{ApplyOptions, ClusterError, ErrorKind, Object},
     event::Done,
-    plan::{model::Change, owned::leave_to_others, phases::in_phases},
+    plan::{
+        model::{Change, Verb},
+        owned::leave_to_others,
+        ownership::{Takeover, takeover},
+        phases::in_phases,
+    },
 };
 
 /// Requests of one action in flight at most: more only queue up in the server.
@@ -33,7 +39,8 @@ pub(super) async fn apply_objects(
     changes: &[Change],
 ) -> Result<(), StepError> {
     for phase in in_phases(without_unchanged(context, objects, changes)) {
-        let writes: Vec<_> = phase.iter().map(|object| apply_object(context, object, manager)).collect();
+        let writes: Vec<_> =
+            phase.iter().map(|object| apply_object(context, object, manager, changes)).collect();
         let written: Vec<Option<ObjectRef>> =
             stream::iter(writes).buffer_unordered(IN_FLIGHT).try_collect().await?;
         let crds: Vec<WaitFor> = written
@@ -56,15 +63,25 @@ async fn apply_object(
     context: &ActionContext,
     object: &Object,
     manager: &str,
+    changes: &[Change],
 ) -> Result<Option<ObjectRef>, StepError> {
     let reference = object.reference();
     if context.cancel.is_cancelled() {
         return Err(StepError::Cancelled);
     }
-    let live = context.cluster.get(&reference).await?;
+    // The plan looked a moment ago: what was not there then need not be looked for again.
+    let new = changes
+        .iter()
+        .any(|change| matches!(change.verb, Verb::Create | Verb::CreateLater) && change.object == reference);
+    let live = if new { None } else { context.cluster.get(&reference).await? };
     let mut desired = object.clone();
+    let mut adopted = false;
     if let Some(live) = &live {
         leave_to_others(&mut desired, live);
+        if let Some(takeover) = takeover(live, &desired, manager) {
+            take_over(context, live, &takeover).await?;
+            adopted = true;
+        }
     }
     let applied = match patiently(context, &desired, manager).await {
         Err(error) if is_immutable(&error) => replace(context, &reference, &desired, manager, error).await?,
@@ -72,11 +89,23 @@ async fn apply_object(
     };
     let done = match &live {
         None => Done::Created,
+        Some(_) if adopted => Done::Adopted,
         Some(live) if live.resource_version() == applied.resource_version() => Done::Unchanged,
         Some(_) => Done::Updated,
     };
     context.object_done(reference.clone(), done);
     Ok((done != Done::Unchanged).then_some(reference))
+}
+
+/// Makes the fields that another tool wrote the manager's own; an object that changed meanwhile is left for another
+/// attempt of the step.
+async fn take_over(context: &ActionContext, live: &Object, takeover: &Takeover) -> Result<(), StepError> {
+    let patch = json!({ "metadata": {
+        "resourceVersion": live.resource_version(),
+        "managedFields": takeover.managed_fields,
+    } });
+    context.cluster.patch(&live.reference(), &patch, None).await?;
+    Ok(())
 }
 
 /// Applies, and repeats while what stands in the way may pass: a webhook without an answer, an API that its CRD has

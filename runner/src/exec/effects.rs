@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meshrun_protocol::{
-    Delete, Endpoint, HttpQuery, Probe, ProbeTarget, Restart, Scale, WaitCondition, WaitFor,
+    Delete, Endpoint, HttpQuery, Label, Probe, ProbeTarget, Restart, Scale, WaitCondition, WaitFor,
 };
 use serde_json::json;
 
@@ -43,6 +43,17 @@ pub(super) async fn scale(context: &ActionContext, scale: &Scale) -> Result<(), 
     let patch = json!({ "spec": { "replicas": scale.at_least } });
     context.cluster.patch(&scale.workload, &patch, Some("scale")).await?;
     context.object_done(scale.workload.clone(), Done::Scaled);
+    Ok(())
+}
+
+/// Sets labels on an object of somebody else's, or takes them off, where that changes something.
+pub(super) async fn label(context: &ActionContext, label: &Label) -> Result<(), StepError> {
+    let Some(object) = context.cluster.get(&label.object).await? else { return Ok(()) };
+    if label.labels.iter().all(|(key, value)| object.label(key) == value.as_deref()) {
+        return Ok(());
+    }
+    context.cluster.patch(&label.object, &json!({ "metadata": { "labels": label.labels } }), None).await?;
+    context.object_done(label.object.clone(), Done::Updated);
     Ok(())
 }
 

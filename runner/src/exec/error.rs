@@ -72,7 +72,7 @@ impl StepError {
             Self::Cluster(error) => error.hint().map(Into::into),
             Self::Plan(error) => error.hint(),
             Self::Checks { hint, .. } => hint.clone(),
-            Self::NotReady { .. } => Some("raise the step's `timeout:` if it only needs longer".into()),
+            Self::NotReady { reason, .. } => Some(advice(reason).into()),
             Self::NeedsReplacement { .. } => Some(
                 "an immutable field changes: run with --yes to let meshrun delete and create it anew".into(),
             ),
@@ -94,6 +94,30 @@ impl StepError {
     pub fn problem(&self) -> Problem {
         Problem { message: chain(self), hint: self.hint() }
     }
+}
+
+/// What to do about something that did not become ready, by what stands in its way.
+fn advice(reason: &str) -> &'static str {
+    const ADVICE: [(&[&str], &str); 5] = [
+        (
+            &["ImagePull", "InvalidImageName"],
+            "check the image's name and tag, and that the nodes reach its registry",
+        ),
+        (&["CrashLoopBackOff", "Error"], "read why it ended: `kubectl logs POD -n NAMESPACE --previous`"),
+        (&["cannot be scheduled"], "add nodes, or lower the resources that the pods request"),
+        (
+            &["cannot create pods"],
+            "look at what refuses the pods: a webhook, a quota, a missing ServiceAccount",
+        ),
+        (
+            &["load balancer address"],
+            "see the Service's events (`kubectl describe service`): nothing gives it an address",
+        ),
+    ];
+    ADVICE
+        .iter()
+        .find(|(signs, _)| signs.iter().any(|sign| reason.contains(sign)))
+        .map_or("raise the step's `timeout:` if it only needs longer", |(_, advice)| advice)
 }
 
 /// The texts of an error and its causes joined by `: `, without a cause that the text before it already says.

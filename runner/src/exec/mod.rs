@@ -3,10 +3,13 @@
 mod action;
 mod apply;
 mod context;
+pub mod destroy;
 mod effects;
 mod error;
 mod hooks;
+mod prune;
 mod release;
+mod remove;
 mod scheduler;
 mod step;
 mod wait;

@@ -14,6 +14,7 @@ use crate::{
     event::Event,
     helm::release::{self, Release, Status, Stored},
     plan::{HELM_MANAGER, model::Change, work::ReleaseWork},
+    state::persist,
 };
 
 /// Revisions that are kept, as many as helm keeps.
@@ -44,7 +45,12 @@ async fn record(context: &ActionContext, work: &ReleaseWork) -> Result<(), StepE
     let description = if previous.is_some() { "Upgrade complete" } else { "Install complete" };
     let next = Release::next(previous.map(|stored| &stored.release), &work.rendered, now, description)
         .map_err(crate::plan::PlanError::from)?;
-    match context.cluster.create(&next.encode(now)).await {
+    if let Some(previous) = previous {
+        // Before the new one: a crash in between leaves no deployed revision, and the next run records one.
+        let superseded = previous.with_status(Status::Superseded, now);
+        persist(context.cluster.as_ref(), &superseded, Some(&previous.secret)).await?;
+    }
+    match persist(context.cluster.as_ref(), &next.encode(now), None).await {
         Ok(_) => {}
         Err(error) if error.kind == ErrorKind::AlreadyExists => {
             let message = "another helm has recorded this revision meanwhile";
@@ -52,8 +58,7 @@ async fn record(context: &ActionContext, work: &ReleaseWork) -> Result<(), StepE
         }
         Err(error) => return Err(error.into()),
     }
-    if let Some(previous) = previous {
-        context.cluster.replace(&previous.with_status(Status::Superseded, now)).await?;
+    if previous.is_some() {
         forget_oldest(context, work).await?;
     }
     context.events.send(Event::ReleaseRecorded {

@@ -7,11 +7,11 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Executor, RunResult, step};
+use super::{Executor, RunResult, prune, step};
 use crate::{
     event::{Event, RunOutcome, StepOutcome, Tally},
     ids::StepId,
-    plan::{Planned, PlannedStep, model::StepState},
+    plan::{Planned, PlannedStep},
     spec::{Outcome, Scope, Step, StepResult},
 };
 
@@ -41,27 +41,20 @@ pub(super) async fn run(executor: Arc<Executor>, planned: Planned) -> RunResult 
     let mut board = Board {
         scope: pipeline.scope(),
         waiting: pipeline.steps.clone(),
-        planned: planned.steps,
+        // Only what still holds is of use later; the rest is planned anew and need not be kept.
+        planned: planned.steps.into_iter().filter(|(_, step)| !step.changes()).collect(),
         touched: BTreeSet::new(),
         tally: Tally::default(),
         failed: false,
     };
-    for step in &planned.plan.steps {
-        // Steps that take no part count as never run; what they put out before is still known.
-        if let (StepState::Skipped { reason }, true) =
-            (&step.state, planned.unselected.contains_key(&step.id))
-        {
-            let outputs = planned.unselected.get(&step.id).cloned().unwrap_or_default();
-            board
-                .scope
-                .steps
-                .insert(step.id.clone(), StepResult { outputs, left_out: true, ..StepResult::default() });
-            board.waiting.retain(|waiting| waiting.id != step.id);
-            finish(&executor, &step.id, StepOutcome::Skipped { reason: reason.clone() });
-        }
+    // Steps that are not selected count as never run; what they put out before is still known.
+    let left_out: BTreeSet<StepId> = planned.unselected.keys().cloned().collect();
+    for (id, outputs) in planned.unselected {
+        board.waiting.retain(|waiting| waiting.id != id);
+        finish(&executor, &id, StepOutcome::Skipped { reason: "not selected".into() });
+        board.scope.steps.insert(id, StepResult { outputs, left_out: true, ..StepResult::default() });
     }
     let mut running = JoinSet::new();
-    let mut left_out: BTreeSet<StepId> = planned.unselected.into_keys().collect();
     loop {
         if executor.cancel.is_cancelled() {
             for step in std::mem::take(&mut board.waiting) {
@@ -77,8 +70,10 @@ pub(super) async fn run(executor: Arc<Executor>, planned: Planned) -> RunResult 
         }
         let Some(finished) = running.join_next().await else { break };
         let finished = finished.expect("a step's task does not panic; plugins run elsewhere");
-        left_out.remove(&finished.step);
         board.take(&executor, finished);
+    }
+    if !board.failed && !executor.cancel.is_cancelled() && !planned.prune.objects.is_empty() {
+        board.take(&executor, prune::run(&executor, &planned.prune.objects).await);
     }
     let outcome = if executor.cancel.is_cancelled() {
         RunOutcome::Interrupted
@@ -105,7 +100,7 @@ impl Board {
     fn ready_made(&mut self, step: &Step) -> Option<PlannedStep> {
         let planned = self.planned.remove(&step.id)?;
         let untouched = step.ancestors.iter().all(|ancestor| !self.touched.contains(ancestor));
-        (untouched && !planned.changes()).then_some(planned)
+        untouched.then_some(planned)
     }
 
     fn take(&mut self, executor: &Executor, finished: Finished) {

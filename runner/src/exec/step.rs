@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use super::{Executor, StepError, action, context::ActionContext, scheduler::Finished};
 use crate::{
+    cluster::Object,
     event::{Event, StepOutcome, Tally},
-    plan::{Outlook, PlannedStep, ReadOnly, work::WorkKind},
+    plan::{Outlook, PlannedStep, ReadOnly, model::Verb},
     plugin::Limits,
     spec::{Scope, Step},
     state::inventory::Entry,
@@ -122,30 +123,25 @@ async fn once(
     if planned.changes()
         && let Some(inventory) = &executor.inventory
     {
-        inventory.record([(step.id.clone(), entry(&planned))]).await?;
+        inventory.record(step.id.clone(), entry(step, &planned)).await?;
     }
-    action::run_all(&context, &planned).await?;
+    action::run_all(&context, &planned.works, &planned.plan.actions).await?;
     let outputs = executor.planner.known_outputs(&planned.outputs).await?;
     checks(executor, step, &mut planned).await?;
     Ok(Attempt::Done(outputs))
 }
 
 /// What a step is about to make.
-fn entry(planned: &PlannedStep) -> Entry {
-    let mut entry = Entry::default();
-    for work in &planned.works {
-        match &work.kind {
-            WorkKind::Apply(objects) => {
-                entry.objects.extend(objects.iter().map(crate::cluster::Object::reference));
-            }
-            WorkKind::Release(release) => {
-                entry.objects.extend(release.objects.iter().map(crate::cluster::Object::reference));
-                entry.releases.insert(format!("{}/{}", release.rendered.namespace, release.rendered.release));
-            }
-            _ => {}
-        }
+fn entry(step: &Step, planned: &PlannedStep) -> Entry {
+    let changes = planned.plan.actions.iter().flat_map(|action| &action.changes);
+    let new = changes.filter(|change| matches!(change.verb, Verb::Create | Verb::CreateLater));
+    Entry {
+        uses: step.uses.clone(),
+        needs: step.needs.iter().cloned().collect(),
+        objects: planned.objects().map(Object::reference).collect(),
+        created: new.map(|change| change.object.clone()).collect(),
+        releases: planned.releases().collect(),
     }
-    entry
 }
 
 async fn checks(executor: &Executor, step: &Step, planned: &mut PlannedStep) -> Result<(), StepError> {

@@ -43,7 +43,8 @@ impl Binary {
     /// Where there is no helm, or none of a fitting version.
     pub(crate) async fn find(named: Option<&Path>, cache: &Path) -> Result<Self, HelmError> {
         let path = match named {
-            Some(path) if is_executable(path) => path.to_path_buf(),
+            // A bare file name would be looked for on PATH.
+            Some(path) if is_executable(path) => std::path::absolute(path).unwrap_or_else(|_| path.into()),
             Some(path) => return Err(HelmError::NotThere { path: path.into() }),
             None => on_path().ok_or(HelmError::Missing)?,
         };
@@ -66,8 +67,8 @@ impl Binary {
         let answer = binary.run(&["version", "--template", "{{.Version}}"], None).await?;
         let version = answer.stdout.trim().trim_start_matches('v').to_owned();
         if !answer.success || !is_supported(&version) {
-            let version =
-                if answer.success && !version.is_empty() { version } else { "no helm that answers".into() };
+            let is_version = answer.success && version.starts_with(|first: char| first.is_ascii_digit());
+            let version = if is_version { version } else { "no helm: `helm version` does not answer".into() };
             return Err(HelmError::WrongVersion { path, version });
         }
         known.version.clone_from(&version);

@@ -57,7 +57,11 @@ impl ChartArchive {
     /// Where the file cannot be read or is no chart.
     pub fn load(path: &Path) -> Result<Self, HelmError> {
         let no_chart = |problem: String| HelmError::NoChart { path: path.into(), problem };
-        let is_dir = fs_err::metadata(path).map_err(HelmError::file("read a chart"))?.is_dir();
+        let entry = fs_err::metadata(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => no_chart("there is no such file or directory".into()),
+            _ => HelmError::file("read a chart")(error),
+        })?;
+        let is_dir = entry.is_dir();
         let mut files = if is_dir {
             read_dir(path)?
         } else {

@@ -241,6 +241,8 @@ fn render_hint(message: &str) -> &'static str {
         "the chart lacks its dependencies: run `helm dependency build` on it"
     } else if message.contains("YAML parse error") {
         "a value likely breaks the template's YAML: look for quotes, colons and line breaks in `values`"
+    } else if message.starts_with("parse error") {
+        "the chart's template is broken: use another version of the chart, or tell its author"
     } else {
         "the chart refuses the step's `values`, or does not know one of them"
     }

@@ -9,6 +9,7 @@ use super::{
     known::{KnownApis, Origin},
     model::{Change, Verb},
     owned::leave_to_others,
+    ownership::takeover,
 };
 use crate::cluster::{ApplyOptions, Cluster, ErrorKind, Object};
 
@@ -22,7 +23,7 @@ pub(super) async fn compare(
     object: &Object,
     manager: &str,
 ) -> Result<(Change, Option<Diagnostic>), PlanError> {
-    let change = |verb, fields| Change { object: object.reference(), verb, fields };
+    let change = |verb, fields| Change { object: object.reference(), verb, adopted_from: None, fields };
     let Some((_, origin)) = apis.find(object.api_version(), object.kind()).await? else {
         return Err(PlanError::UnknownApi {
             object: object.reference().to_string(),
@@ -44,9 +45,16 @@ pub(super) async fn compare(
     let options = ApplyOptions { manager: manager.into(), force: true, dry_run: true };
     match cluster.apply(&desired, &options).await {
         Ok(result) => {
-            let fields = diff::fields(&live, &result);
-            let verb = if fields.is_empty() { Verb::Unchanged } else { Verb::Update };
-            Ok((change(verb, fields), None))
+            let mut fields = diff::fields(&live, &result);
+            let takeover = takeover(&live, &desired, manager);
+            if let Some(takeover) = &takeover {
+                fields.extend(diff::shown(object, takeover.dropped.clone()));
+                fields.sort_by(|one, other| one.path.cmp(&other.path));
+            }
+            let same = fields.is_empty() && takeover.is_none();
+            let verb = if same { Verb::Unchanged } else { Verb::Update };
+            let adopted_from = takeover.map(|takeover| takeover.from);
+            Ok((Change { adopted_from, ..change(verb, fields) }, None))
         }
         Err(error) if error.kind == ErrorKind::Invalid && error.message.contains("field is immutable") => {
             Ok((change(Verb::Replace, diff::asked(&live, &desired)), None))
@@ -61,7 +69,7 @@ pub(super) async fn compare(
 }
 
 fn validate(apis: &KnownApis, object: &Object) -> Result<(), PlanError> {
-    let problems = apis.schemas().validate(object);
+    let problems = apis.validate(object);
     if problems.is_empty() {
         return Ok(());
     }

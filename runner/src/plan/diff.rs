@@ -24,9 +24,15 @@ const MASK: &str = "(secret)";
 
 /// Returns the fields that differ, sorted by path; values of Secrets are masked.
 pub(super) fn fields(before: &Object, after: &Object) -> Vec<FieldChange> {
-    let secret = after.kind() == "Secret" && after.api_version() == "v1";
     let mut changes = Vec::new();
     compare("", Some(&visible(before)), Some(&visible(after)), &mut changes);
+    changes.sort_by(|one, other| one.path.cmp(&other.path));
+    shown(after, changes)
+}
+
+/// Masks what must not be shown of an object's fields.
+pub(super) fn shown(object: &Object, mut changes: Vec<FieldChange>) -> Vec<FieldChange> {
+    let secret = object.kind() == "Secret" && object.api_version() == "v1";
     for change in &mut changes {
         let data = change.path.starts_with("data") || change.path.starts_with("stringData");
         if secret && data {
@@ -34,7 +40,6 @@ pub(super) fn fields(before: &Object, after: &Object) -> Vec<FieldChange> {
             change.after = change.after.as_ref().map(|_| json!(MASK));
         }
     }
-    changes.sort_by(|one, other| one.path.cmp(&other.path));
     changes
 }
 

@@ -1,5 +1,7 @@
 //! Why something cannot be planned, with what to do about it.
 
+use meshrun_protocol::Chart;
+
 use crate::{
     cluster::ClusterError, exit_code::ExitCode, helm::HelmError, plugin::PluginError, spec::SpecError,
 };
@@ -37,12 +39,31 @@ pub enum PlanError {
         /// `Gateway`.
         kind: String,
     },
+    /// A helm may be at work on a release.
+    #[error("helm release {release} has been {status} for {age}: a helm may be at work on it")]
+    HelmAtWork {
+        /// `namespace/name`.
+        release: String,
+        /// `pending-upgrade`.
+        status: String,
+        /// For how long.
+        age: String,
+    },
     /// A plugin made a plan that cannot be carried out.
     #[error("the plugin's plan is wrong: {0}")]
     WrongPlan(String),
 }
 
 impl PlanError {
+    /// Says which chart the object comes from.
+    #[must_use]
+    pub(super) fn of_chart(mut self, chart: &Chart) -> Self {
+        if let Self::InvalidObject { object, .. } | Self::UnknownApi { object, .. } = &mut self {
+            object.push_str(&format!(" of chart {} {}", chart.name, chart.version));
+        }
+        self
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -50,10 +71,16 @@ impl PlanError {
             Self::Plugin(error) => error.hint(),
             Self::Helm(error) => error.hint(),
             Self::Cluster(error) => error.hint().map(Into::into),
-            Self::InvalidObject { .. } => Some("check the step's `values:` and `objects:`".into()),
+            Self::InvalidObject { .. } => {
+                Some("correct what the step's `with:` says for it, such as its `values`".into())
+            }
             Self::UnknownApi { .. } => Some(
                 "let this step need the one that installs its CRD, or check `apiVersion` and `kind`".into(),
             ),
+            Self::HelmAtWork { .. } => Some(format!(
+                "let it end; what a killed helm left behind is taken over once it is older than {}",
+                humantime::format_duration(super::release::HELM_TAKES)
+            )),
             Self::WrongPlan(_) => Some("tell the plugin's author".into()),
         }
     }
@@ -64,6 +91,7 @@ impl PlanError {
             Self::Helm(error) => error.exit_code(),
             Self::Cluster(error) if error.kind == crate::cluster::ErrorKind::Invalid => ExitCode::BadInput,
             Self::Cluster(_) => ExitCode::Cluster,
+            Self::HelmAtWork { .. } => ExitCode::Locked,
             Self::Plugin(PluginError::Failed { failure, .. }) if failure.code == "service" => {
                 ExitCode::Cluster
             }

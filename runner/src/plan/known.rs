@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use crate::cluster::{Cluster, Object, Result, Scope, schema::Schemas};
+use crate::cluster::{
+    Cluster, Object, Result, Scope,
+    schema::{SchemaError, Schemas},
+};
 
 /// The APIs of a cluster, and of the CRDs planned so far.
 pub(crate) struct KnownApis {
@@ -13,10 +16,20 @@ pub(crate) struct KnownApis {
     versions: OnceCell<Vec<String>>,
 }
 
+/// The CRDs planned so far; read only when somebody asks, which a repeated run never does.
 #[derive(Default)]
 struct Planned {
-    crds: Vec<Object>,
-    schemas: Arc<Schemas>,
+    unread: Vec<Object>,
+    schemas: Schemas,
+}
+
+impl Planned {
+    fn schemas(&mut self) -> &Schemas {
+        for crd in std::mem::take(&mut self.unread) {
+            self.schemas.add_crd(&crd);
+        }
+        &self.schemas
+    }
 }
 
 /// Where an API comes from.
@@ -36,14 +49,8 @@ impl KnownApis {
 
     /// Adds the CRDs among some objects.
     pub(crate) fn learn<'a>(&self, objects: impl Iterator<Item = &'a Object>) {
-        let new: Vec<Object> =
-            objects.filter(|object| object.kind() == "CustomResourceDefinition").cloned().collect();
-        if new.is_empty() {
-            return;
-        }
-        let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
-        planned.crds.extend(new);
-        planned.schemas = Arc::new(Schemas::with_crds(planned.crds.iter()));
+        let crds = objects.filter(|object| object.kind() == "CustomResourceDefinition").cloned();
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner).unread.extend(crds);
     }
 
     /// Every API that the cluster served when it was first asked.
@@ -54,9 +61,9 @@ impl KnownApis {
         self.versions.get_or_try_init(|| self.cluster.api_versions()).await.cloned()
     }
 
-    /// The schemas of the built-in kinds and of the planned CRDs.
-    pub(crate) fn schemas(&self) -> Arc<Schemas> {
-        Arc::clone(&self.planned.lock().unwrap_or_else(PoisonError::into_inner).schemas)
+    /// Says what is wrong with an object, by the types of the built-in kinds and the schemas of the planned CRDs.
+    pub(crate) fn validate(&self, object: &Object) -> Vec<SchemaError> {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner).schemas().validate(object)
     }
 
     /// Says where objects of a kind live and whether that is so now or later; `None` where nobody has the API.
@@ -67,20 +74,8 @@ impl KnownApis {
         if let Some(scope) = self.cluster.scope(api_version, kind).await? {
             return Ok(Some((scope, Origin::Served)));
         }
-        let planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
-        let scope = planned.crds.iter().find_map(|crd| {
-            let (group, version) = api_version.split_once('/')?;
-            let matches = crd.text("/spec/group") == group
-                && crd.text("/spec/names/kind") == kind
-                && crd
-                    .items("/spec/versions")
-                    .iter()
-                    .any(|one| one["name"] == version && one["served"] == true);
-            matches.then(|| match crd.text("/spec/scope") {
-                "Namespaced" => Scope::Namespaced,
-                _ => Scope::Cluster,
-            })
-        });
-        Ok(scope.map(|scope| (scope, Origin::Planned)))
+        let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        let planned = planned.schemas().api(api_version, kind).filter(|api| api.custom);
+        Ok(planned.map(|api| (api.scope, Origin::Planned)))
     }
 }

@@ -5,16 +5,21 @@
 
 mod compare;
 pub mod condition;
+pub mod destroy;
 mod diff;
 mod error;
 mod known;
 pub mod model;
 mod needs;
 pub mod owned;
+pub mod ownership;
 pub mod phases;
+pub mod prune;
 mod release;
 pub mod render;
+mod residue;
 mod services;
+pub mod status;
 mod step;
 pub mod work;
 
@@ -37,9 +42,11 @@ use crate::{
     ids::StepId,
     plugin::Plugin,
     spec::{Pipeline, Scope, Step, StepResult},
+    state::inventory::Inventory,
 };
 use known::KnownApis;
 use model::{Plan, StepPlan, StepState};
+use prune::Prune;
 
 /// Everything a plan is made from.
 #[derive(Clone)]
@@ -74,6 +81,8 @@ pub struct Planned {
     pub steps: BTreeMap<StepId, PlannedStep>,
     /// Steps that are not selected, with the outputs that the cluster shows of them.
     pub unselected: BTreeMap<StepId, Map<String, Value>>,
+    /// Objects that left the pipeline.
+    pub prune: Prune,
 }
 
 impl Planner {
@@ -105,11 +114,16 @@ impl Planner {
         &self.cluster
     }
 
-    /// Plans every selected step as far as it can be known before anything has run.
+    /// Plans every selected step as far as it can be known before anything has run, and the removal of what the
+    /// inventory holds and no step plans any more.
     ///
     /// # Errors
     /// The first step that cannot be planned, and why.
-    pub async fn plan_all(&self, selection: &Selection) -> Result<Planned, (StepId, PlanError)> {
+    pub async fn plan_all(
+        &self,
+        selection: &Selection,
+        inventory: &Inventory,
+    ) -> Result<Planned, (StepId, PlanError)> {
         let mut scope = self.pipeline.scope();
         let mut plans: BTreeMap<StepId, StepPlan> = BTreeMap::new();
         let mut steps = BTreeMap::new();
@@ -142,10 +156,18 @@ impl Planner {
             }
             left = later;
         }
-        let ordered = self.pipeline.steps.iter().filter_map(|step| plans.remove(&step.id)).collect();
+        let prune =
+            self.prune(inventory, &steps).await.map_err(|error| (StepId::new(prune::PRUNE), error))?;
+        let ordered = self
+            .pipeline
+            .steps
+            .iter()
+            .filter_map(|step| plans.remove(&step.id))
+            .chain(prune.plan())
+            .collect();
         let plan =
             Plan { pipeline: self.pipeline.name.clone(), cluster: self.cluster.name(), steps: ordered };
-        Ok(Planned { plan, steps, unselected })
+        Ok(Planned { plan, steps, unselected, prune })
     }
 
     async fn plan_selected(

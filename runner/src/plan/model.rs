@@ -73,6 +73,9 @@ pub struct Change {
     pub object: ObjectRef,
     /// What would happen to it.
     pub verb: Verb,
+    /// The tool whose fields would be taken over, where it wrote the object: `helm`, `kubectl-client-side-apply`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_from: Option<String>,
     /// Fields that would change, sorted by path; secrets are masked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,

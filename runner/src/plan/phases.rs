@@ -1,5 +1,7 @@
 //! The order in which objects of one set go in: what others need comes first, what others must wait for last.
 
+use meshrun_protocol::ObjectRef;
+
 use crate::cluster::Object;
 
 /// A group of objects that can be written side by side.
@@ -20,7 +22,12 @@ pub enum Phase {
 impl Phase {
     /// Returns the phase of an object.
     pub fn of(object: &Object) -> Self {
-        match (object.api_version(), object.kind()) {
+        Self::of_kind(object.api_version(), object.kind())
+    }
+
+    /// Returns the phase of objects of a kind.
+    pub fn of_kind(api_version: &str, kind: &str) -> Self {
+        match (api_version, kind) {
             (_, "Namespace" | "CustomResourceDefinition") => Self::Foundations,
             (version, "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration")
                 if version.starts_with("admissionregistration.k8s.io/") =>
@@ -46,6 +53,20 @@ impl Phase {
             (version, _) if is_builtin(version) => Self::Workloads,
             _ => Self::Custom,
         }
+    }
+}
+
+/// The order of removals, smallest first: custom objects while their controller still lives, then the webhook
+/// configurations, *then* the pods behind them (the other way round, nobody could create a pod in between), then what
+/// the pods stood on, and at last what everything stood on.
+pub fn removal_phase(object: &ObjectRef) -> u8 {
+    match Phase::of_kind(&object.api_version, &object.kind) {
+        Phase::Custom => 0,
+        Phase::Webhooks => 1,
+        Phase::Workloads => 2,
+        Phase::Surroundings => 3,
+        Phase::Foundations if object.kind == "Namespace" => 5,
+        Phase::Foundations => 4,
     }
 }
 

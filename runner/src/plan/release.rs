@@ -1,8 +1,14 @@
 //! A Helm action made ready: chart rendered, objects whole and marked as helm marks them, the last revision read.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use meshrun_protocol::{Helm as HelmAction, ListQuery, ObjectRef};
 
-use super::{PlanError, Planner, work::ReleaseWork};
+use super::{
+    PlanError, Planner,
+    work::{Pending, ReleaseWork},
+};
 use crate::{
     cluster::{Object, Scope},
     helm::{
@@ -10,6 +16,28 @@ use crate::{
         release::{self, Stored},
     },
 };
+
+/// How long helm works on a release at most, by its own default: what is pending for longer was left behind.
+pub(super) const HELM_TAKES: Duration = Duration::from_secs(300);
+
+/// For how long a revision has been pending; `None` where it is not.
+fn pending_for(stored: &Stored) -> Result<Option<Pending>, PlanError> {
+    let info = &stored.release.info;
+    if !info.status.is_pending() {
+        return Ok(None);
+    }
+    let since: Timestamp = info.last_deployed.parse().unwrap_or_default();
+    let age = Timestamp::now().duration_since(since).unsigned_abs();
+    let age_text = humantime::format_duration(Duration::from_secs(age.as_secs())).to_string();
+    if age < HELM_TAKES {
+        return Err(PlanError::HelmAtWork {
+            release: format!("{}/{}", stored.release.namespace, stored.release.name),
+            status: info.status.as_str().into(),
+            age: age_text,
+        });
+    }
+    Ok(Some(Pending { status: info.status.as_str().into(), age: age_text }))
+}
 
 impl Planner {
     pub(super) async fn release(&self, action: &HelmAction) -> Result<ReleaseWork, PlanError> {
@@ -20,6 +48,7 @@ impl Planner {
             labels: Some(release::selector(&action.release)),
         };
         let previous = Stored::latest(self.cluster.list(&query).await?)?;
+        let pending = previous.as_ref().map(pending_for).transpose()?.flatten();
         let capabilities = self.capabilities().await?;
         let rendered = self.helm.render(action, &capabilities, previous.is_some()).await?;
 
@@ -36,7 +65,15 @@ impl Planner {
             Some(previous) if record => self.obsolete(previous, &objects, &action.namespace).await?,
             _ => Vec::new(),
         };
-        Ok(ReleaseWork { chart: action.chart.clone(), rendered, objects, previous, obsolete, record })
+        Ok(ReleaseWork {
+            pending,
+            chart: action.chart.clone(),
+            rendered,
+            objects,
+            previous,
+            obsolete,
+            record,
+        })
     }
 
     /// What the server is, for the chart; its list of APIs is asked for only once per plan.

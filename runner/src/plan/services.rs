@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use meshrun_protocol::{ApiQuery, ApiServed, Failure, LogEvent, RandomQuery, service};
-use rand::Rng;
+use rand::RngExt;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 

@@ -1,7 +1,11 @@
 //! One step: its plugin is asked what should be there, its actions are made ready and compared with the cluster.
 
+use std::path::Path;
+
 use futures::{StreamExt, TryStreamExt, stream};
-use meshrun_protocol::{ActionKind, Diagnostic, ObjectRef, Output, PlanRequest, Scale, Severity};
+use meshrun_protocol::{
+    Action, ActionKind, Diagnostic, Label, ObjectRef, Output, PlanRequest, Scale, Severity,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -48,6 +52,27 @@ impl PlannedStep {
     }
 }
 
+impl PlannedStep {
+    /// The objects that it applies.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.works.iter().flat_map(|work| match &work.kind {
+            WorkKind::Apply(objects) => objects.as_slice(),
+            WorkKind::Release(release) => release.objects.as_slice(),
+            _ => &[],
+        })
+    }
+
+    /// The Helm releases that it records, as `namespace/name`.
+    pub fn releases(&self) -> impl Iterator<Item = String> {
+        self.works.iter().filter_map(|work| match &work.kind {
+            WorkKind::Release(release) => {
+                Some(format!("{}/{}", release.rendered.namespace, release.rendered.release))
+            }
+            _ => None,
+        })
+    }
+}
+
 impl Planner {
     /// Plans one step with what is known now.
     ///
@@ -76,27 +101,9 @@ impl Planner {
         let response = session.plan(&request, &services, &Limits::default()).await?;
         refuse(step, &response.diagnostics)?;
 
-        let mut works = Vec::with_capacity(response.actions.len());
-        let mut actions = Vec::with_capacity(response.actions.len());
         let mut diagnostics = response.diagnostics;
-        for (action, after) in response.actions.iter().zip(order(&response.actions)?) {
-            let work = Work {
-                id: action.id.clone(),
-                after,
-                timeout_seconds: action.timeout_seconds,
-                optional: action.optional,
-                title: title(&action.kind),
-                kind: self.ready(&action.kind).await?,
-            };
-            let (changes, findings) = self.changes(&work).await?;
-            diagnostics.extend(findings);
-            let revision = match &work.kind {
-                WorkKind::Release(release) => release.next_revision(),
-                _ => None,
-            };
-            actions.push(PlannedAction { id: work.id.clone(), title: work.title.clone(), changes, revision });
-            works.push(work);
-        }
+        let (works, actions, findings) = self.make_ready(step.directory(), &response.actions).await?;
+        diagnostics.extend(findings);
         let outputs: Vec<(String, Output)> = response.outputs.into_iter().collect();
         let known_outputs = self.known_outputs(&outputs).await?;
         let plan = StepPlan {
@@ -110,11 +117,41 @@ impl Planner {
         Ok(Outlook::Planned(Box::new(PlannedStep { plan, works, with, outputs, known_outputs, session })))
     }
 
-    fn session(&self, step: &Step) -> Session {
+    /// Makes actions ready and compares them with the cluster; relative paths start from `directory`.
+    pub(super) async fn make_ready(
+        &self,
+        directory: &Path,
+        asked: &[Action],
+    ) -> Result<(Vec<Work>, Vec<PlannedAction>, Vec<Diagnostic>), PlanError> {
+        let mut works = Vec::with_capacity(asked.len());
+        let mut actions = Vec::with_capacity(asked.len());
+        let mut diagnostics = Vec::new();
+        for (action, after) in asked.iter().zip(order(asked)?) {
+            let work = Work {
+                id: action.id.clone(),
+                after,
+                timeout_seconds: action.timeout_seconds,
+                optional: action.optional,
+                title: title(&action.kind),
+                kind: self.ready(directory, &action.kind).await?,
+            };
+            let (changes, findings) = self.changes(&work).await?;
+            diagnostics.extend(findings);
+            let revision = match &work.kind {
+                WorkKind::Release(release) => release.next_revision(),
+                _ => None,
+            };
+            actions.push(PlannedAction { id: work.id.clone(), title: work.title.clone(), changes, revision });
+            works.push(work);
+        }
+        Ok((works, actions, diagnostics))
+    }
+
+    pub(super) fn session(&self, step: &Step) -> Session {
         self.plugins.get(&step.id).expect("every step of a loaded pipeline has its plugin").start()
     }
 
-    async fn ready(&self, action: &ActionKind) -> Result<WorkKind, PlanError> {
+    async fn ready(&self, directory: &Path, action: &ActionKind) -> Result<WorkKind, PlanError> {
         Ok(match action {
             ActionKind::Apply(apply) => {
                 let mut objects = Vec::with_capacity(apply.objects.len());
@@ -125,13 +162,18 @@ impl Planner {
                 WorkKind::Apply(objects)
             }
             ActionKind::Helm(helm) => {
-                let release = self.release(helm).await?;
+                let mut helm = helm.clone();
+                if let Some(path) = &mut helm.chart.path {
+                    *path = directory.join(&*path).display().to_string();
+                }
+                let release = self.release(&helm).await?;
                 self.apis.learn(release.objects.iter());
                 WorkKind::Release(Box::new(release))
             }
             ActionKind::Delete(delete) => WorkKind::Delete(delete.clone()),
             ActionKind::Wait(wait) => WorkKind::Wait(wait.clone()),
             ActionKind::Scale(scale) => WorkKind::Scale(scale.clone()),
+            ActionKind::Label(label) => WorkKind::Label(label.clone()),
             ActionKind::Restart(restart) => WorkKind::Restart(restart.clone()),
             ActionKind::Probe(probe) => WorkKind::Probe(probe.clone()),
         })
@@ -150,10 +192,12 @@ impl Planner {
             WorkKind::Release(release) => self.release_changes(release).await,
             WorkKind::Delete(delete) => Ok((self.deletions(&delete.objects).await?, Vec::new())),
             WorkKind::Scale(scale) => Ok((self.scaling(scale).await?, Vec::new())),
+            WorkKind::Label(label) => Ok((self.labelling(label).await?, Vec::new())),
             WorkKind::Restart(restart) => {
                 let restarted = |workload: &ObjectRef| Change {
                     object: workload.clone(),
                     verb: Verb::Update,
+                    adopted_from: None,
                     fields: vec![FieldChange {
                         path: "spec.template.metadata.annotations[\"kubectl.kubernetes.io/restartedAt\"]"
                             .into(),
@@ -171,8 +215,20 @@ impl Planner {
         &self,
         release: &ReleaseWork,
     ) -> Result<(Vec<Change>, Vec<Diagnostic>), PlanError> {
-        let (mut changes, mut findings) = self.compare_all(&release.objects, HELM_MANAGER).await?;
+        let (mut changes, mut findings) = self
+            .compare_all(&release.objects, HELM_MANAGER)
+            .await
+            .map_err(|error| error.of_chart(&release.chart))?;
         changes.extend(self.deletions(&release.obsolete).await?);
+        if let (Some(pending), Some(previous)) = (&release.pending, &release.previous) {
+            let left = format!("left {} for {} by a helm that was killed", pending.status, pending.age);
+            changes.push(Change {
+                object: previous.secret.reference(),
+                verb: Verb::Replace,
+                adopted_from: Some(left),
+                fields: Vec::new(),
+            });
+        }
         findings.extend(release.rendered.warnings.iter().cloned());
         Ok((changes, findings))
     }
@@ -193,7 +249,12 @@ impl Planner {
         let mut changes = Vec::new();
         for object in objects {
             if self.cluster.get(object).await?.is_some() {
-                changes.push(Change { object: object.clone(), verb: Verb::Delete, fields: Vec::new() });
+                changes.push(Change {
+                    object: object.clone(),
+                    verb: Verb::Delete,
+                    adopted_from: None,
+                    fields: Vec::new(),
+                });
             }
         }
         Ok(changes)
@@ -211,7 +272,28 @@ impl Planner {
             before: Some(json!(asked)),
             after: Some(json!(scale.at_least)),
         };
-        Ok(vec![Change { object: scale.workload.clone(), verb: Verb::Update, fields: vec![field] }])
+        Ok(vec![Change {
+            object: scale.workload.clone(),
+            verb: Verb::Update,
+            adopted_from: None,
+            fields: vec![field],
+        }])
+    }
+
+    async fn labelling(&self, label: &Label) -> Result<Vec<Change>, PlanError> {
+        let Some(object) = self.cluster.get(&label.object).await? else { return Ok(Vec::new()) };
+        let changed = label.labels.iter().filter(|(key, value)| object.label(key) != value.as_deref());
+        let fields: Vec<FieldChange> = changed
+            .map(|(key, value)| FieldChange {
+                path: format!("metadata.labels[\"{key}\"]"),
+                before: object.label(key).map(Into::into),
+                after: value.clone().map(Into::into),
+            })
+            .collect();
+        if fields.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Change { object: label.object.clone(), verb: Verb::Update, adopted_from: None, fields }])
     }
 
     /// Reads the outputs that are values, or fields of objects that are there.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use meshrun_protocol::{
-    Action, ActionKind, Chart, Delete, ObjectRef, Probe, ProbeTarget, Restart, Scale, Wait, WaitCondition,
+    Action, ActionKind, Chart, Delete, Label, ObjectRef, Probe, ProbeTarget, Restart, Scale, Wait,
+    WaitCondition,
 };
 
 use super::PlanError;
@@ -42,6 +43,8 @@ pub enum WorkKind {
     Wait(Wait),
     /// Raises replicas.
     Scale(Scale),
+    /// Sets or takes off labels.
+    Label(Label),
     /// Restarts workloads.
     Restart(Restart),
     /// Probes an address.
@@ -61,8 +64,19 @@ pub struct ReleaseWork {
     pub previous: Option<Stored>,
     /// Objects of the previous revision that are no longer in the chart.
     pub obsolete: Vec<ObjectRef>,
+    /// Set where a killed helm left the last revision pending: the new one takes its place.
+    pub pending: Option<Pending>,
     /// Whether a new revision has to be recorded.
     pub record: bool,
+}
+
+/// A revision that was never finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// `pending-upgrade`.
+    pub status: String,
+    /// For how long.
+    pub age: String,
 }
 
 impl ReleaseWork {
@@ -125,9 +139,25 @@ pub fn title(action: &ActionKind) -> String {
             [first, rest @ ..] if rest.iter().all(|other| other.object.kind == first.object.kind) => {
                 format!("wait for {} {}s {}", wait.conditions.len(), first.object.kind, until(&first.until))
             }
+            conditions
+                if conditions.iter().all(|one| matches!(one.until, WaitCondition::WebhookReady { .. })) =>
+            {
+                format!("wait for {} webhooks to answer", conditions.len())
+            }
             conditions => format!("wait for {} conditions", conditions.len()),
         },
         ActionKind::Scale(scale) => format!("scale {} to at least {}", scale.workload, scale.at_least),
+        ActionKind::Label(label) => {
+            let changes: Vec<String> = label
+                .labels
+                .iter()
+                .map(|(key, value)| match value {
+                    Some(value) => format!("{key}={value}"),
+                    None => format!("{key}-"),
+                })
+                .collect();
+            format!("label {} {}", label.object, changes.join(" "))
+        }
         ActionKind::Restart(restart) => match restart.workloads.as_slice() {
             [only] => format!("restart {only} ({})", restart.reason),
             workloads => format!("restart {} workloads ({})", workloads.len(), restart.reason),

@@ -146,18 +146,19 @@ impl PluginError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { similar, searched, .. } => {
-                let advice = match similar {
-                    Some(similar) => format!("did you mean `{similar}`?"),
-                    None => "name its directory with --plugins or MESHRUN_PLUGINS, or its file under `plugins:` in the \
-                             pipeline"
-                        .into(),
-                };
+                if let Some(similar) = similar {
+                    return Some(format!("did you mean `{similar}`?"));
+                }
                 let searched: Vec<_> = searched.iter().map(|path| path.display().to_string()).collect();
-                Some(format!("{advice} (searched {})", searched.join(", ")))
+                Some(format!(
+                    "name its directory with --plugins or MESHRUN_PLUGINS, or its file under `plugins:` in the \
+                     pipeline (searched {})",
+                    searched.join(", ")
+                ))
             }
             Self::Untrusted { path, problem } => problem.hint(path),
             Self::Changed { .. } => {
-                Some("if you meant to change it, pin it anew with `meshrun vendor`".into())
+                Some("if you meant to change it, pin it anew: with `meshrun vendor`, or as `sha256:` under `plugins:`".into())
             }
             Self::Elf { source, .. } => Some(source.hint().into()),
             Self::Load { source, .. } => source.hint(),
@@ -177,6 +178,9 @@ impl PluginError {
             }
             Self::Unreadable { .. } => {
                 Some("build the plugin with a newer meshrun-sdk, or tell its author".into())
+            }
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("relative paths start at the file that names them".into())
             }
             Self::Read { .. } | Self::Start { .. } | Self::Cancelled { .. } => None,
         }
@@ -293,7 +297,9 @@ pub enum Untrusted {
 impl Untrusted {
     fn hint(self, path: &std::path::Path) -> Option<String> {
         match self {
-            Self::NotAFile(_) | Self::TooLarge(_) => None,
+            Self::NotAFile(_) | Self::TooLarge(_) => {
+                Some("give the plugin's own file, such as `libmeshrun_echo.so`".into())
+            }
             Self::Owner(_) => {
                 Some("a plugin runs with your rights: copy the file, if you trust its owner".into())
             }

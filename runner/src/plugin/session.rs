@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use meshrun_protocol::{
     CheckRequest, CheckResponse, Description, LintRequest, LintResponse, PlanRequest, PlanResponse,
-    UpgradeRequest, UpgradeResponse, method,
+    TeardownRequest, TeardownResponse, UpgradeRequest, UpgradeResponse, method,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -70,6 +70,19 @@ impl Session {
         limits: &Limits,
     ) -> Result<CheckResponse, PluginError> {
         self.ask(method::CHECK, request, services, limits).await
+    }
+
+    /// Asks what has to happen when the step is taken away.
+    ///
+    /// # Errors
+    /// As [`Session::lint`].
+    pub async fn teardown(
+        &mut self,
+        request: &TeardownRequest,
+        services: &dyn HostServices,
+        limits: &Limits,
+    ) -> Result<TeardownResponse, PluginError> {
+        self.ask(method::TEARDOWN, request, services, limits).await
     }
 
     /// Asks for the way from one version to another; the cluster is out of its reach.

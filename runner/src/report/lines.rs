@@ -32,6 +32,7 @@ pub(super) fn done_word(done: Done) -> &'static str {
     match done {
         Done::Created => "created",
         Done::Updated => "updated",
+        Done::Adopted => "adopted",
         Done::Unchanged => "unchanged",
         Done::Deleted => "deleted",
         Done::Scaled => "scaled",

@@ -7,6 +7,7 @@ pub mod graph;
 mod json;
 mod junit;
 mod lines;
+mod live;
 mod plain;
 #[cfg(test)]
 mod samples;
@@ -33,14 +34,14 @@ use crate::{
 pub use surroundings::Surroundings;
 
 /// How often reporters hear that time has passed.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(100);
 
 /// Tells somebody what happens.
 pub trait Reporter: Send {
     /// Takes the next event in; `at` is the time since the start of the run.
     fn event(&mut self, at: Duration, event: &Event);
 
-    /// Time has passed; called about once a second. What has not changed for a while may be worth a word.
+    /// Time has passed; called about ten times a second. What has not changed for a while may be worth a word.
     fn tick(&mut self, at: Duration) {
         let _ = at;
     }
@@ -158,11 +159,14 @@ impl Options {
 /// # Errors
 /// The JUnit file cannot be created; nothing has happened yet.
 pub fn build(options: &Options) -> Result<Reporters, ReportError> {
-    let Surroundings { tty, dumb, github, .. } = options.surroundings;
+    let Surroundings { tty, dumb, github, width, .. } = options.surroundings;
     let output = Output::new(Box::new(io::stdout()));
     let first: Box<dyn Reporter> = match options.format {
         Format::Json => Box::new(json::Json::new(output)),
-        Format::Auto if tty && !dumb => Box::new(terminal::Terminal::new(options.style())),
+        Format::Auto if tty && !dumb => {
+            let size = Box::new(move || surroundings::size().unwrap_or((24, width)));
+            Box::new(terminal::Terminal::new(live::Live::new(output, size), options.style()))
+        }
         Format::Auto | Format::Plain => {
             let style = Style { width: usize::MAX, ..options.style() };
             Box::new(plain::Plain::new(output, style, github))
@@ -218,6 +222,12 @@ pub fn ask(question: &str) -> Result<String, ReportError> {
     Ok(answer.trim().to_owned())
 }
 
+/// Prints a line beside the report, to standard error.
+pub fn print_note(note: &str) {
+    // Nothing is left to be told to whoever closed standard error.
+    let _ = writeln!(io::stderr(), "{note}");
+}
+
 /// Prints findings in a pipeline file, rendered with their places, to standard error.
 pub fn print_findings(findings: &str) {
     // Nothing is left to be told to whoever closed standard error.
@@ -249,8 +259,12 @@ impl Output {
     }
 
     fn line(&mut self, line: &str) {
+        self.write(&format!("{line}\n"));
+    }
+
+    fn write(&mut self, text: &str) {
         if self.failed.is_none() {
-            self.failed = writeln!(self.writer, "{line}").and_then(|()| self.writer.flush()).err();
+            self.failed = self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush()).err();
         }
     }
 

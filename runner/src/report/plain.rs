@@ -11,7 +11,7 @@ use super::{
     state::RunState,
 };
 use crate::{
-    event::{ActionOutcome, Event, Problem, StepOutcome},
+    event::{ActionOutcome, Done, Event, Problem, StepOutcome},
     ids::StepId,
     text::{self, Style, Tone},
 };
@@ -135,7 +135,7 @@ impl Reporter for Plain {
             Event::ActionStarted { step, title, .. } => self.step(at, step, title),
             Event::ObjectDone { step, object, done, .. } => {
                 let line = format!("{} {object}", lines::done_word(*done));
-                if self.github {
+                if self.github && (self.style.verbose || *done != Done::Unchanged) {
                     self.folded.entry(step.clone()).or_default().push(line);
                 } else if self.style.verbose {
                     self.step(at, step, &line);

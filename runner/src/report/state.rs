@@ -19,6 +19,8 @@ pub(super) struct RunState {
     pub(super) steps: Vec<StepState>,
     /// Ctrl-C or SIGTERM arrived.
     pub(super) interrupted: bool,
+    /// The run is over.
+    pub(super) ended: bool,
     /// Findings told so far: a step that is tried again finds the same again.
     findings: Vec<(Option<StepId>, Diagnostic)>,
 }
@@ -29,6 +31,10 @@ pub(super) struct StepState {
     pub(super) id: StepId,
     /// 0 before it has begun.
     pub(super) attempt: u32,
+    /// When the first attempt began.
+    pub(super) began: Duration,
+    /// The last attempt failed and the next one has not begun.
+    pub(super) between_attempts: bool,
     /// Actions that have begun and not ended, oldest first.
     pub(super) running: Vec<Running>,
     /// An action has begun in this attempt.
@@ -65,7 +71,11 @@ impl RunState {
             }
             Event::StepStarted { step, attempt } => {
                 let step = self.step(step);
+                if step.attempt == 0 {
+                    step.began = at;
+                }
                 step.attempt = *attempt;
+                step.between_attempts = false;
                 step.acted = false;
                 step.told.clear();
             }
@@ -94,6 +104,7 @@ impl RunState {
             Event::Checked { step, check } => self.step(step).checks.push(check.clone()),
             Event::StepRetrying { step, .. } => {
                 let step = self.step(step);
+                step.between_attempts = true;
                 step.running.clear();
                 step.checks.clear();
                 step.tolerated.clear();
@@ -106,7 +117,8 @@ impl RunState {
                 step.tally = *tally;
             }
             Event::Interrupted => self.interrupted = true,
-            Event::Diagnosed { .. } | Event::ObjectDone { .. } | Event::RunFinished { .. } => {}
+            Event::RunFinished { .. } => self.ended = true,
+            Event::Diagnosed { .. } | Event::ObjectDone { .. } => {}
         }
     }
 
@@ -162,6 +174,8 @@ impl StepState {
         Self {
             id: id.clone(),
             attempt: 0,
+            began: Duration::ZERO,
+            between_attempts: false,
             running: Vec::new(),
             acted: false,
             told: Vec::new(),
@@ -180,6 +194,11 @@ impl StepState {
         if let ActionOutcome::Tolerated { error } = outcome {
             self.tolerated.push(error.clone());
         }
+    }
+
+    /// Whether the step is at work.
+    pub(super) fn is_running(&self) -> bool {
+        self.attempt > 0 && self.outcome.is_none()
     }
 
     /// Whether the step had nothing to write, so that its checks are all there is to tell.

@@ -53,6 +53,12 @@ impl Default for Surroundings {
     }
 }
 
+/// Rows and columns of the terminal now; it may be resized during a run.
+pub(super) fn size() -> Option<(usize, usize)> {
+    let (rows, columns) = console::Term::stdout().size_checked()?;
+    Some((usize::from(rows), usize::from(columns)))
+}
+
 /// Where no locale is set at all (a container), the terminal in front of it is still a modern one.
 fn locale_is_utf8(var: impl Fn(&str) -> Option<String>) -> bool {
     ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(var).is_none_or(|locale| {

@@ -1,10 +1,12 @@
 //! The live report: ended steps scroll up, running steps keep a line that says what they do and wait for.
 
-use std::{collections::HashMap, io, time::Duration};
+use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-
-use super::{ReportError, Reporter, lines, state::RunState};
+use super::{
+    ReportError, Reporter, lines,
+    live::Live,
+    state::{RunState, StepState},
+};
 use crate::{
     event::{Event, Problem, StepOutcome},
     ids::StepId,
@@ -14,126 +16,103 @@ use crate::{
 /// Columns of an elapsed time, with the spaces around it.
 const TIME_WIDTH: usize = 10;
 
+/// Lines that a waiting reason may fill; its end, where Kubernetes puts the cause, should be seen on 80 columns.
+const REASON_LINES: usize = 3;
+
 /// Redraws the lower end of a terminal.
 pub(super) struct Terminal {
     style: Style,
-    multi: MultiProgress,
-    /// One for each running step.
-    live: HashMap<StepId, ProgressBar>,
-    /// How far the run is.
-    footer: Option<ProgressBar>,
+    live: Live,
     state: RunState,
+    /// Turns the spinner.
+    ticks: usize,
     /// A blank line stands between the findings up front and what follows.
     after_findings: bool,
-    failed: Option<io::Error>,
 }
 
 impl Terminal {
-    pub(super) fn new(style: Style) -> Self {
-        Self::on(ProgressDrawTarget::stdout(), style)
-    }
-
-    pub(super) fn on(target: ProgressDrawTarget, style: Style) -> Self {
-        Self {
-            style,
-            multi: MultiProgress::with_draw_target(target),
-            live: HashMap::new(),
-            footer: None,
-            state: RunState::default(),
-            after_findings: false,
-            failed: None,
-        }
+    pub(super) fn new(live: Live, style: Style) -> Self {
+        Self { style, live, state: RunState::default(), ticks: 0, after_findings: false }
     }
 
     /// Prints above the live lines.
-    fn print(&mut self, text: &str) {
-        let result = self.multi.println(text);
-        if self.failed.is_none() {
-            self.failed = result.err();
+    fn print(&mut self, at: Duration, text: &str) {
+        let lines = self.live_lines(at);
+        self.live.draw(Some(text), &lines);
+    }
+
+    /// A line for each running step, with what it waits for below, and how far the run is.
+    fn live_lines(&self, at: Duration) -> Vec<String> {
+        if self.state.steps.is_empty() || self.state.ended {
+            return Vec::new();
         }
+        let mut lines = Vec::new();
+        for step in self.state.steps.iter().filter(|step| step.is_running()) {
+            lines.push(format!("{}{}", self.live_head(at, step), self.doing(step)));
+            let reason = step.running.iter().find_map(|run| run.reason.as_deref());
+            for line in reason.into_iter().flat_map(|reason| self.reason_lines(reason).0) {
+                lines.push(format!(
+                    "{:indent$}{}",
+                    "",
+                    self.style.paint(Tone::Warn, line),
+                    indent = self.indent()
+                ));
+            }
+        }
+        lines.push(self.footer(at));
+        lines
     }
 
-    /// Starts a live line; they stand in the order in which the steps began, above the footer.
-    fn begin(&mut self, step: &StepId) {
-        let Some(footer) = &self.footer else { return };
-        let bar = self.multi.insert_before(footer, ProgressBar::new_spinner());
-        let width = self.state.id_width();
-        let template = format!("{{spinner}} {{prefix:{width}}} {{time:>7}}  {{msg}}");
-        bar.set_style(self.bar_style(&template));
-        bar.set_prefix(step.to_string());
-        bar.enable_steady_tick(Duration::from_millis(120));
-        self.live.insert(step.clone(), bar);
-    }
-
-    fn bar_style(&self, template: &str) -> ProgressStyle {
+    /// Spinner, id and time of a running step, as wide as [`Self::head`].
+    fn live_head(&self, at: Duration, step: &StepState) -> String {
         let frames: &[&str] = match self.style.unicode {
-            true => &["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", " "],
-            false => &["|   ", "/   ", "-   ", "\\   ", "    "],
+            true => &["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"],
+            false => &["|   ", "/   ", "-   ", "\\   "],
         };
-        let frames: Vec<_> = frames.iter().map(|frame| self.style.paint(Tone::Name, frame)).collect();
-        ProgressStyle::with_template(template)
-            .expect("the template is a constant but for a number")
-            .tick_strings(&frames.iter().map(String::as_str).collect::<Vec<_>>())
-            .with_key("time", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                // A tenth of a second that runs is unrest, not information.
-                let seconds = Duration::from_secs(state.elapsed().as_secs());
-                let shown = match seconds.as_secs() {
-                    0..60 => format!("{}s", seconds.as_secs()),
-                    _ => text::duration(seconds),
-                };
-                let _ = out.write_str(&shown);
-            })
+        let frame = self.style.paint(Tone::Name, frames[self.ticks % frames.len()]);
+        let time = running_time(at.saturating_sub(step.began));
+        format!("{frame} {:<width$} {time:>7}  ", step.id, width = self.state.id_width())
     }
 
-    /// Says what a step does now and what it waits for.
-    fn update(&mut self, step: &StepId) {
-        let Some(bar) = self.live.get(step) else { return };
-        let state = self.state.step(step);
-        let Some(first) = state.running.first() else {
-            let doing = if state.acted { "checking" } else { "planning" };
-            bar.set_message(self.style.paint(Tone::Dim, doing));
-            return;
+    /// What a running step does now.
+    fn doing(&self, step: &StepState) -> String {
+        let title = match step.running.as_slice() {
+            [] if step.between_attempts => "waiting before the next attempt".to_owned(),
+            [] if step.acted => "checking".to_owned(),
+            [] => "planning".to_owned(),
+            [only] => only.title.clone(),
+            [first, others @ ..] => format!("{} (and {} more)", first.title, others.len()),
         };
-        let others = match state.running.len() {
-            1 => String::new(),
-            count => format!(" (and {} more)", count - 1),
-        };
-        let title = format!("{}{others}", first.title);
-        let reason = state.running.iter().find_map(|run| run.reason.clone());
-        let mut message = self.style.cut(&title, self.room());
-        for line in reason.into_iter().flat_map(|reason| self.reason_lines(&reason).0) {
-            let indent = self.indent();
-            message.push_str(&format!("\n{:indent$}{}", "", self.style.paint(Tone::Warn, line)));
-        }
-        bar.set_message(message);
+        let line = self.style.cut(&title, self.room());
+        if step.running.is_empty() { self.style.paint(Tone::Dim, line) } else { line }
     }
 
-    /// A waiting reason in at most two lines, and whether they hold all of it.
+    /// A waiting reason in a few lines, and whether they hold all of it.
     fn reason_lines(&self, reason: &str) -> (Vec<String>, bool) {
         let room = Style { width: self.room(), ..self.style };
         let whole = room.hang("", &format!("waiting: {reason}"));
-        match whole.split_once('\n') {
-            None => (vec![self.style.cut(&whole, room.width)], true),
-            Some((first, rest)) => {
-                let rest = rest.replace('\n', " ");
-                let second = self.style.cut(&rest, room.width);
-                let complete = second == rest;
-                (vec![self.style.cut(first, room.width), second], complete)
-            }
+        let lines: Vec<&str> = whole.lines().collect();
+        let (shown, rest) = lines.split_at(lines.len().min(REASON_LINES - 1));
+        let mut shown: Vec<_> = shown.iter().map(|line| self.style.cut(line, room.width)).collect();
+        let rest = rest.join(" ");
+        let last = self.style.cut(&rest, room.width);
+        let complete = last == rest;
+        if !last.is_empty() {
+            shown.push(last);
         }
+        (shown, complete)
     }
 
-    fn update_footer(&self) {
-        if let Some(footer) = &self.footer {
-            let ended = self.state.steps.iter().filter(|step| step.outcome.is_some()).count();
-            let keys = match self.state.interrupted {
-                true => "stopping; Ctrl-C once more gives up the work in hand",
-                false => "Ctrl-C stops after the work in hand",
-            };
-            let total = text::counted(self.state.steps.len(), "step");
-            let line = format!("{ended} of {total} ended; {keys}");
-            footer.set_message(self.style.paint(Tone::Dim, self.style.cut(&line, self.room())));
-        }
+    /// How far the run is, and what Ctrl-C does.
+    fn footer(&self, at: Duration) -> String {
+        let ended = self.state.steps.iter().filter(|step| step.outcome.is_some()).count();
+        let keys = match self.state.interrupted {
+            true => "stopping; Ctrl-C once more gives up the work in hand",
+            false => "Ctrl-C stops after the work in hand",
+        };
+        let line = format!("{ended} of {} ended; {keys}", text::counted(self.state.steps.len(), "step"));
+        let shown = self.style.paint(Tone::Dim, self.style.cut(&line, self.room()));
+        format!("{:>width$}  {shown}", running_time(at), width = self.indent() - 2)
     }
 
     /// Where the text of a step's line begins.
@@ -142,28 +121,19 @@ impl Terminal {
         mark + 1 + self.state.id_width() + TIME_WIDTH
     }
 
-    /// How wide the text of a step's live line may be; the last column stays free, or some terminals wrap.
+    /// How wide the text of a live line may be; the last column stays free, or some terminals break the line.
     fn room(&self) -> usize {
-        self.style.width.saturating_sub(self.indent() + 1).max(10)
+        self.live.columns().saturating_sub(self.indent() + 1).max(10)
     }
 
-    /// The head of a step's line: mark, id, time.
+    /// The head of an ended step's line: mark, id, time.
     fn head(&self, mark: Mark, step: &StepId, time: &str) -> String {
         let id = format!("{step:<width$}", width = self.state.id_width());
         format!("{} {} {time:>7}  ", self.style.mark(mark), self.style.paint(Tone::Name, id))
     }
 
-    fn end(&mut self, step: &StepId) {
-        if let Some(bar) = self.live.remove(step) {
-            bar.finish_and_clear();
-            self.multi.remove(&bar);
-        }
-    }
-
-    fn step_finished(&mut self, id: &StepId, outcome: &StepOutcome) {
-        self.end(id);
-        let index = self.state.steps.iter().position(|step| step.id == *id).unwrap_or_default();
-        let Some(step) = self.state.steps.get(index) else { return };
+    fn step_finished(&mut self, at: Duration, id: &StepId, outcome: &StepOutcome) {
+        let Some(step) = self.state.steps.iter().find(|step| step.id == *id) else { return };
         let time = text::duration(step.elapsed);
         let style = &self.style;
         let mut text = match outcome {
@@ -196,25 +166,21 @@ impl Terminal {
             let head = format!("    {} ", style.mark(told.mark()));
             lines::add(&mut text, &told.text(&head, style));
         }
-        self.print(&text);
+        self.print(at, &text);
     }
 
-    fn retrying(
-        &mut self,
-        step: &StepId,
-        (attempt, attempts): (u32, u32),
-        backoff: Duration,
-        error: &Problem,
-    ) {
-        let next = text::duration(backoff);
-        let head = self.head(Mark::Again, step, "");
-        let mut text =
-            self.style.hang(&head, &format!("attempt {attempt} of {attempts} failed, next in {next}"));
+    fn retrying(&mut self, at: Duration, step: &StepId, what: &str, error: &Problem) {
+        let mut text = self.style.hang(&self.head(Mark::Again, step, ""), what);
         lines::add(&mut text, &lines::problem("    ", 4, error, &self.style));
-        self.print(&text);
-        if let Some(bar) = self.live.get(step) {
-            bar.set_message(format!("waiting {next} before attempt {} of {attempts}", attempt + 1));
-        }
+        self.print(at, &text);
+    }
+}
+
+/// Whole seconds: a tenth of a second that runs is unrest, not information.
+fn running_time(elapsed: Duration) -> String {
+    match elapsed.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        _ => text::duration(elapsed),
     }
 }
 
@@ -223,82 +189,66 @@ impl Reporter for Terminal {
         self.state.take(at, event);
         if self.after_findings && !matches!(event, Event::Diagnosed { .. }) {
             self.after_findings = false;
-            self.print("");
+            self.print(at, "");
         }
         match event {
             Event::RunStarted { .. } => {
                 if let Some(header) = lines::header(event, &self.style) {
-                    self.print(&header);
+                    self.print(at, &format!("{header}\n"));
                 }
-                self.print("");
-                let footer = self.multi.add(ProgressBar::new_spinner());
-                let indent = self.indent() - TIME_WIDTH;
-                footer.set_style(self.bar_style(&format!("{:indent$} {{time:>7}}  {{msg}}", "")));
-                footer.enable_steady_tick(Duration::from_secs(1));
-                self.footer = Some(footer);
             }
             Event::Diagnosed { step, diagnostic, place } => {
                 if self.state.is_news(step.as_ref(), diagnostic) {
                     let name = step.as_ref().map(StepId::as_str);
                     let text = self.style.diagnostic(name, diagnostic, place.as_deref());
-                    self.print(&text);
+                    self.print(at, &text);
                     self.after_findings = !self.state.under_way();
                 }
             }
-            Event::StepStarted { step, .. } => {
-                if !self.live.contains_key(step) {
-                    self.begin(step);
-                }
-                self.update(step);
-            }
-            Event::ActionStarted { step, .. }
-            | Event::Waiting { step, .. }
-            | Event::ActionFinished { step, .. } => {
-                self.update(step);
-            }
             Event::ObjectDone { step, object, done, .. } => {
                 if self.style.verbose {
-                    let head =
-                        format!("{:width$}", "", width = self.indent() - TIME_WIDTH - self.state.id_width());
-                    let line =
-                        self.style.hang(&head, &format!("{step}: {} {object}", lines::done_word(*done)));
-                    self.print(&line);
+                    let line = format!("{step}: {} {object}", lines::done_word(*done));
+                    let text = self.style.hang("  ", &line);
+                    self.print(at, &text);
                 }
             }
-            // Told in the line of the step.
-            Event::ReleaseRecorded { .. } | Event::Checked { .. } => {}
             Event::StepRetrying { step, attempt, attempts, backoff, error } => {
-                self.retrying(step, (*attempt, *attempts), *backoff, error);
+                let next = text::duration(*backoff);
+                let what = format!("attempt {attempt} of {attempts} failed, next in {next}");
+                self.retrying(at, step, &what, error);
             }
-            Event::StepFinished { step, outcome, .. } => self.step_finished(step, outcome),
+            Event::StepFinished { step, outcome, .. } => self.step_finished(at, step, outcome),
             Event::Interrupted => {
                 let text = self.style.hang("", lines::STOPPING);
-                self.print(&text);
+                self.print(at, &text);
             }
             Event::RunFinished { outcome, elapsed, tally } => {
-                for (_, bar) in self.live.drain() {
-                    bar.finish_and_clear();
-                }
-                if let Some(footer) = self.footer.take() {
-                    footer.finish_and_clear();
-                }
                 let summary = lines::summary(&self.state, *outcome, *elapsed, tally, &self.style);
-                self.print(&format!("\n{summary}"));
+                self.print(at, &format!("\n{summary}"));
             }
+            // Seen in the live lines with the next tick, or told when the step ends.
+            Event::StepStarted { .. }
+            | Event::ActionStarted { .. }
+            | Event::Waiting { .. }
+            | Event::ActionFinished { .. }
+            | Event::ReleaseRecorded { .. }
+            | Event::Checked { .. } => {}
         }
-        self.update_footer();
     }
 
     fn tick(&mut self, at: Duration) {
+        self.ticks += 1;
         for (step, reason) in self.state.standing_reasons(at) {
             if !self.reason_lines(&reason).1 {
                 let told = self.style.hang("  ", &format!("{step} is waiting: {reason}"));
-                self.print(&told);
+                self.print(at, &told);
             }
         }
+        let lines = self.live_lines(at);
+        self.live.draw(None, &lines);
     }
 
     fn finish(&mut self) -> Result<(), ReportError> {
-        self.failed.take().map_or(Ok(()), |error| Err(ReportError::Output(error)))
+        self.live.finish()
     }
 }

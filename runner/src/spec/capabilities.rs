@@ -1,4 +1,4 @@
-//! Whether the steps of a pipeline bring each other what they require.
+//! Whether the steps of a pipeline provide each other what they require.
 
 use super::{
     finding::Finding,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::ids::StepId;
 
-/// Finds requirements that no step before brings. `of` gives what a step's plugin provides and requires.
+/// Finds requirements that no step before provides. `of` gives what a step's plugin provides and requires.
 pub fn validate_capabilities<'a>(
     pipeline: &Pipeline,
     of: impl Fn(&StepId) -> Option<(&'a [String], &'a [String])>,
@@ -20,12 +20,14 @@ pub fn validate_capabilities<'a>(
             if pipeline.steps.iter().filter(before).any(|other| provides(other, capability)) {
                 continue;
             }
-            let message = format!("`{}` requires {capability}, which no step before it brings", step.uses);
-            let bringer =
+            let message = format!("`{}` requires {capability}, which no step before it provides", step.uses);
+            let provider =
                 pipeline.steps.iter().find(|other| other.id != step.id && provides(other, capability));
-            let hint = match bringer {
+            let hint = match provider {
                 Some(other) => format!("add `needs: [{}]`", other.id),
-                None => "add a step that brings it; `meshrun plugins list` shows what there is".to_owned(),
+                None => {
+                    "add a step that provides it; `meshrun plugins list` shows which plugins do".to_owned()
+                }
             };
             findings.push(Finding::error(&step.source.uses, message).hint(hint));
         }

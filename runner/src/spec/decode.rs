@@ -64,8 +64,10 @@ impl Decoder<'_> {
             None => {
                 let value = entry.value.value();
                 let finding = wrong(&entry.place(), &format!("`{}`", entry.key), "text", &value);
+                // As it is written: 1.20 is the number 1.2.
                 let quote = matches!(value, Value::Number(_) | Value::Bool(_));
-                self.findings.push(finding.hint(quote.then(|| format!("quote it: \"{value}\""))));
+                let written = entry.place();
+                self.findings.push(finding.hint(quote.then(|| format!("quote it: \"{}\"", written.text()))));
                 None
             }
         }

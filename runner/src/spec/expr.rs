@@ -260,7 +260,15 @@ fn words(error: &ExecutionError) -> String {
         ExecutionError::IndexOutOfBounds(_) => "the index is behind the end of the list".into(),
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "division by zero".into(),
         ExecutionError::UnsupportedBinaryOperator(operator, left, right) => {
-            format!("`{operator}` does not take {} and {}", left.type_of(), right.type_of())
+            let sign = match *operator {
+                "add" => "+",
+                "sub" => "-",
+                "mul" => "*",
+                "div" => "/",
+                "rem" => "%",
+                other => other,
+            };
+            format!("`{sign}` does not take {} and {}", left.type_of(), right.type_of())
         }
         ExecutionError::NoSuchOverload(overload) if overload.function() == "_._" => {
             let of = overload.argument_types().first().map_or("the value", String::as_str);

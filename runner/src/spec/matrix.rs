@@ -105,7 +105,10 @@ pub(super) fn select(
         };
         let names: Vec<_> = all.iter().flat_map(Combination::keys).map(String::as_str).collect();
         if !names.contains(&name) {
-            let message = format!("the matrix has no `{name}`");
+            let message = match names.as_slice() {
+                [] => "the pipeline has no matrix".to_owned(),
+                _ => format!("the matrix has no `{name}`"),
+            };
             findings.push(Finding::error(&span.find(name), message).hint(did_you_mean(name, names)));
             continue;
         }

@@ -44,4 +44,5 @@ pub use pipeline::{Isolation, Pipeline, PluginFile, Retry, State, Step, Target};
 pub use schema::{PluginSchema, schema};
 pub use scope::{Evaluated, Outcome, Scope, StepResult, condition, evaluate};
 pub use source::Place;
+pub use suggest::closest;
 pub use with::validate_with;

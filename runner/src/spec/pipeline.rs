@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -181,9 +181,14 @@ impl Step {
         self.span_of(pointer).place()
     }
 
-    /// Where `uses:` stands.
-    pub fn place_of_uses(&self) -> Place {
-        self.source.uses.place()
+    /// An error about the plugin that `uses:` names.
+    pub fn error_of_uses(&self, message: impl Into<String>, hint: Option<String>) -> Finding {
+        Finding::error(&self.source.uses, message).hint(hint)
+    }
+
+    /// The directory that relative paths of the step start from: that of the file it stands in.
+    pub fn directory(&self) -> &Path {
+        &self.source.uses.source.directory
     }
 
     /// Puts what a plugin said about the configuration where it belongs.

@@ -1,7 +1,7 @@
 //! "Did you mean": the known name that is closest to a wrong one.
 
 /// Returns the closest of the known names, if it is close enough to be a slip.
-pub(super) fn closest<'n>(wrong: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn closest<'n>(wrong: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     // Names that people mix up although they are spelled differently.
     let wrong = match wrong {
         "depends_on" | "depends-on" | "dependsOn" => "needs",

@@ -145,7 +145,8 @@ impl Explainer<'_> {
                 let computed = self.step.with.pointer(pointer).is_some_and(is_open);
                 Some(match computed {
                     true => "quote it where it is set, or write `string(...)`".to_owned(),
-                    false => format!("quote it: \"{got}\""),
+                    // As it is written: 1.20 is the number 1.2.
+                    false => format!("quote it: \"{}\"", self.step.span_of(pointer).text()),
                 })
             }
             Value::String(text) if types.contains(&JsonType::Boolean) => match text.to_lowercase().as_str() {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::object_name;
+use super::{object_name, persist};
 use crate::{
     cluster::{Cluster, ClusterError, ErrorKind, Object, Result},
     ids::StepId,
@@ -30,6 +30,9 @@ pub struct Inventory {
     pub version: u32,
     /// Name of the pipeline.
     pub pipeline: String,
+    /// The run that changed something last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<LastRun>,
     /// By step.
     pub steps: BTreeMap<StepId, Entry>,
 }
@@ -37,12 +40,52 @@ pub struct Inventory {
 /// What a step made.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Entry {
+    /// Its plugin.
+    #[serde(default)]
+    pub uses: String,
+    /// Steps it needed.
+    #[serde(default)]
+    pub needs: BTreeSet<StepId>,
     /// Objects it applied.
     #[serde(default)]
     pub objects: BTreeSet<ObjectRef>,
+    /// Those of its objects that did not exist before.
+    #[serde(default)]
+    pub created: BTreeSet<ObjectRef>,
     /// Helm releases it recorded, as `namespace/name`.
     #[serde(default)]
     pub releases: BTreeSet<String>,
+}
+
+/// The run that changed something last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// User, host and process.
+    pub by: String,
+    /// When it began.
+    pub at: String,
+    /// Version of meshrun.
+    pub meshrun: String,
+}
+
+impl Inventory {
+    /// An inventory of a pipeline that has made nothing yet.
+    pub fn empty(pipeline: &str) -> Self {
+        Self { version: VERSION, pipeline: pipeline.into(), last_run: None, steps: BTreeMap::new() }
+    }
+}
+
+impl Entry {
+    /// Adds what another entry of the same step has; its plugin and needs are the newer ones.
+    fn absorb(&mut self, newer: Self) {
+        self.uses = newer.uses;
+        self.needs = newer.needs;
+        // An object that was there before stays one that was there before.
+        let fresh = newer.created.into_iter().filter(|object| !self.objects.contains(object));
+        self.created.extend(fresh.collect::<Vec<_>>());
+        self.objects.extend(newer.objects);
+        self.releases.extend(newer.releases);
+    }
 }
 
 /// The inventory of one pipeline in one cluster.
@@ -68,7 +111,7 @@ impl InventoryStore {
         let secret = cluster.get(&reference).await?;
         let inventory = match &secret {
             Some(secret) => decode(secret)?,
-            None => Inventory { version: VERSION, pipeline: pipeline.into(), steps: BTreeMap::new() },
+            None => Inventory::empty(pipeline),
         };
         Ok(Self { cluster, reference, state: Mutex::new(State { inventory, secret }) })
     }
@@ -78,34 +121,62 @@ impl InventoryStore {
         self.state.lock().await.inventory.clone()
     }
 
-    /// Adds what steps are about to make; writes only where something is new.
+    /// Adds what a step is about to make; writes only where something is new.
     ///
     /// # Errors
     /// When the Secret cannot be written, or somebody else wrote it since it was read.
-    pub async fn record(&self, entries: impl IntoIterator<Item = (StepId, Entry)>) -> Result<()> {
+    pub async fn record(&self, step: StepId, entry: Entry) -> Result<()> {
+        self.change(|inventory| inventory.steps.entry(step).or_default().absorb(entry)).await
+    }
+
+    /// Takes objects out that are gone, and steps that have none left and are not in the pipeline any more.
+    ///
+    /// # Errors
+    /// As [`InventoryStore::record`].
+    pub async fn forget(&self, gone: &BTreeSet<ObjectRef>, keep: impl Fn(&StepId) -> bool) -> Result<()> {
+        self.change(|inventory| {
+            for entry in inventory.steps.values_mut() {
+                entry.objects.retain(|object| !gone.contains(object));
+                entry.created.retain(|object| !gone.contains(object));
+            }
+            inventory.steps.retain(|step, entry| keep(step) || !entry.objects.is_empty());
+        })
+        .await
+    }
+
+    /// Says who is changing something now.
+    ///
+    /// # Errors
+    /// As [`InventoryStore::record`].
+    pub async fn begin(&self, run: LastRun) -> Result<()> {
+        self.change(|inventory| inventory.last_run = Some(run)).await
+    }
+
+    /// Deletes the inventory: nothing of the pipeline is left.
+    ///
+    /// # Errors
+    /// When the Secret cannot be deleted.
+    pub async fn remove(&self) -> Result<()> {
+        self.cluster.delete(&self.reference).await.map(|_| ())
+    }
+
+    async fn change(&self, change: impl FnOnce(&mut Inventory)) -> Result<()> {
         let mut state = self.state.lock().await;
         let mut inventory = state.inventory.clone();
-        for (step, entry) in entries {
-            let known = inventory.steps.entry(step).or_default();
-            known.objects.extend(entry.objects);
-            known.releases.extend(entry.releases);
-        }
+        change(&mut inventory);
         if inventory == state.inventory {
             return Ok(());
         }
-        let secret = encode(&self.reference, &inventory, state.secret.as_ref());
-        let written = match &state.secret {
-            Some(_) => self.cluster.replace(&secret).await?,
-            None => self.cluster.create(&secret).await?,
-        };
+        let secret = encode(&self.reference, &inventory);
+        let written = persist(self.cluster.as_ref(), &secret, state.secret.as_ref()).await?;
         *state = State { inventory, secret: Some(written) };
         Ok(())
     }
 }
 
-fn encode(reference: &ObjectRef, inventory: &Inventory, previous: Option<&Object>) -> Object {
+fn encode(reference: &ObjectRef, inventory: &Inventory) -> Object {
     let text = serde_json::to_vec(inventory).expect("an inventory is plain data");
-    let mut secret = json!({
+    let secret = json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "meshrun.dev/inventory",
@@ -116,9 +187,6 @@ fn encode(reference: &ObjectRef, inventory: &Inventory, previous: Option<&Object
         },
         "data": { KEY: STANDARD.encode(text) },
     });
-    if let Some(previous) = previous {
-        secret["metadata"]["resourceVersion"] = json!(previous.resource_version());
-    }
     Object::new(secret).expect("it has kind and name")
 }
 

@@ -2,6 +2,10 @@
 
 pub mod inventory;
 pub mod lock;
+mod persist;
+mod process;
+
+pub(crate) use persist::persist;
 
 /// The name of everything that is kept for a pipeline.
 fn object_name(pipeline: &str) -> String {

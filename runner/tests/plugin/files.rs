@@ -106,12 +106,14 @@ async fn damaged_headers_are_survived() {
 async fn directories_and_pipes() {
     let bench = Bench::new(&[]);
     fs_err::create_dir(bench.path("broken")).expect("a directory");
-    let directory = "plugin file `DIR/libmeshrun_broken.so` is a directory, not a shared library";
+    let directory = "plugin file `DIR/libmeshrun_broken.so` is a directory, not a shared library\n\
+                     hint: give the plugin's own file, such as `libmeshrun_echo.so`";
     assert_eq!(bench.refusal("broken").await, directory);
 
     let made = std::process::Command::new("mkfifo").arg(bench.path("pipe")).status();
     assert!(made.expect("mkfifo runs").success());
-    let pipe = "plugin file `DIR/libmeshrun_pipe.so` is a special file, not a shared library";
+    let pipe = "plugin file `DIR/libmeshrun_pipe.so` is a special file, not a shared library\n\
+                hint: give the plugin's own file, such as `libmeshrun_echo.so`";
     assert_eq!(bench.refusal("pipe").await, pipe);
 }
 
@@ -139,7 +141,7 @@ async fn files_that_are_not_the_pinned_ones() {
     assert_eq!(*load(&right).await.expect("the pinned file").digest(), right);
     let expected = format!(
         "plugin file `{}` has changed: it is {right}, pinned is {wrong}\n\
-         hint: if you meant to change it, pin it anew with `meshrun vendor`",
+         hint: if you meant to change it, pin it anew: with `meshrun vendor`, or as `sha256:` under `plugins:`",
         bench.path("polite").display()
     );
     assert_eq!(text(&load(&wrong).await.expect_err("another file")), expected);

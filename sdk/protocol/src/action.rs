@@ -1,5 +1,7 @@
 //! The closed vocabulary of effects: a plugin returns actions, only the host carries them out.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,6 +41,8 @@ pub enum ActionKind {
     Wait(Wait),
     /// Raising the replicas of a workload through the scale subresource.
     Scale(Scale),
+    /// Labels of an object that belongs to somebody else.
+    Label(Label),
     /// A rollout restart.
     Restart(Restart),
     /// A request from the host's machine that must be answered as expected.
@@ -159,6 +163,15 @@ pub struct Scale {
     pub workload: ObjectRef,
     /// Replicas to ask for where it asks for fewer now; more are left alone.
     pub at_least: u32,
+}
+
+/// Labels to set on, or to take off, an object that belongs to somebody else, such as a user's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Label {
+    /// The object.
+    pub object: ObjectRef,
+    /// Labels by key; `null` takes one off.
+    pub labels: BTreeMap<String, Option<String>>,
 }
 
 /// A rollout restart of workloads, one after another.

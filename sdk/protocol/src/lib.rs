@@ -14,7 +14,7 @@ mod step;
 mod upgrade;
 
 pub use action::{
-    Action, ActionKind, Apply, Chart, Delete, Helm, Http, Probe, ProbeTarget, Restart, Scale, Wait,
+    Action, ActionKind, Apply, Chart, Delete, Helm, Http, Label, Probe, ProbeTarget, Restart, Scale, Wait,
     WaitCondition, WaitFor,
 };
 pub use check::{Check, CheckStatus};
@@ -26,8 +26,8 @@ pub use host::{
 };
 pub use object::ObjectRef;
 pub use step::{
-    CheckRequest, CheckResponse, ClusterInfo, Failure, LintRequest, LintResponse, LogEvent, Need, Output,
-    PlanRequest, PlanResponse,
+    CheckRequest, CheckResponse, ClusterInfo, Failure, Leftover, LintRequest, LintResponse, LogEvent, Need,
+    Output, PlanRequest, PlanResponse, TeardownRequest, TeardownResponse,
 };
 pub use upgrade::{Hop, UpgradeRequest, UpgradeResponse};
 
@@ -40,6 +40,8 @@ pub mod method {
     pub const LINT: &str = "lint/v1";
     /// [`crate::PlanRequest`] in, [`crate::PlanResponse`] out.
     pub const PLAN: &str = "plan/v1";
+    /// [`crate::TeardownRequest`] in, [`crate::TeardownResponse`] out; a plugin without it has nothing to say.
+    pub const TEARDOWN: &str = "teardown/v1";
     /// [`crate::CheckRequest`] in, [`crate::CheckResponse`] out.
     pub const CHECK: &str = "check/v1";
     /// [`crate::UpgradeRequest`] in, [`crate::UpgradeResponse`] out; the cluster is out of reach. Optional: only a

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Action, Check, Diagnostic, ObjectRef};
+use crate::{Action, Check, Diagnostic, ListQuery, ObjectRef};
 
 /// What a plugin may know about the cluster without asking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -116,6 +116,45 @@ pub struct CheckResponse {
     /// The checks, most basic first.
     #[serde(default)]
     pub checks: Vec<Check>,
+}
+
+/// Asks what has to happen when a step is taken away. Objects and releases that the step made are the host's business.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TeardownRequest {
+    /// The step's id in the pipeline.
+    pub step: String,
+    /// The step's `with:`, expressions evaluated as far as they can be.
+    pub config: Value,
+    /// The cluster.
+    pub cluster: ClusterInfo,
+}
+
+/// What has to happen when a step is taken away.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct TeardownResponse {
+    /// Effects while the step is still alive, such as dropping sidecars.
+    #[serde(default)]
+    pub before: Vec<Action>,
+    /// Objects that people made with the step's APIs: backed up before, gone with the CRDs.
+    #[serde(default)]
+    pub custom: Vec<ListQuery>,
+    /// Objects that the step's software makes by itself and leaves behind.
+    #[serde(default)]
+    pub leftovers: Vec<Leftover>,
+    /// Findings that needed a look at the cluster.
+    #[serde(default)]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Something that software leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// The objects.
+    pub objects: Vec<ObjectRef>,
+    /// Who made them: `istiod`.
+    pub owner: String,
+    /// Whether they are deleted with the step; otherwise they are only reported.
+    pub delete: bool,
 }
 
 /// Why a method or a service failed.

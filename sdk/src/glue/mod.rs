@@ -1,4 +1,4 @@
-//! From the plugin ABI to [`crate::dispatch`] and back: strings become values, panics become failures.
+//! From the plugin ABI to `dispatch` and back: strings become values, panics become failures.
 //!
 //! Public for [`export_plugin!`](crate::export_plugin) only.
 

@@ -1,1 +1,18 @@
-//! stub
+//! What the black-box tests share: the built binary, commands with their whole output, the lab, independent witnesses.
+//!
+//! Tests without a cluster (`tests/cli_*.rs`) need [`Meshrun`] and [`fixtures`] alone. Lab tests (`tests/lab_*.rs`) take
+//! [`cluster()`]: an empty cluster, and nobody else's until they let go of it.
+
+mod binary;
+mod cluster;
+pub mod fixtures;
+pub mod http;
+mod lab;
+mod objects;
+mod process;
+
+pub use binary::binary;
+pub use cluster::{Cluster, Forward, Helm, cluster};
+pub use lab::Lab;
+pub use objects::{Objects, Snapshot};
+pub use process::{Finished, Meshrun, Running};

@@ -1,4 +1,4 @@
-//! Finding the cluster: kubeconfig, context, in-cluster service account; one request proves that it answers.
+//! Finding the cluster: kubeconfig, context, in-cluster service account; its version proves that it answers.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,7 +20,7 @@ pub struct ConnectOptions {
 }
 
 impl Live {
-    /// Connects and asks for the server's version.
+    /// Connects and asks for the server's version and its APIs.
     ///
     /// # Errors
     /// Kind `Config` for a kubeconfig that cannot be used, else what the first request met.
@@ -34,45 +34,83 @@ impl Live {
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
         let doing = format!("connect to {server}");
-        let client = Client::try_from(config).map_err(|error| failure(&doing, error))?;
-        let version = client.apiserver_version().await.map_err(|error| failure(&doing, error))?;
-        Ok(Self { client, context, server, version: version.git_version, discovery: Discovery::default() })
+        let login = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
+        let failed = |error| {
+            let mut error = failure(&doing, error);
+            if let (ErrorKind::Unauthorized, Some(program)) = (error.kind, &login) {
+                error.message = format!("log in with `{program}`: {}", error.message);
+            }
+            error
+        };
+        let client = Client::try_from(config).map_err(failed)?;
+        let discovery = Discovery::default();
+        // The APIs are needed in any case. What goes wrong with them is told to who needs them: there it is asked again.
+        let (version, _) = tokio::join!(client.apiserver_version(), discovery.first(&client));
+        let version = version.map_err(failed)?.git_version;
+        Ok(Self { client, context, server, version, discovery })
     }
 }
 
 async fn config(options: &ConnectOptions) -> Result<(Config, Option<String>)> {
     let selection = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
-    let kubeconfig = match &options.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path)
-            .map_err(|error| wrong(format!("read kubeconfig `{}`", path.display()), error))?,
-        None => match Kubeconfig::read() {
-            Ok(kubeconfig) => kubeconfig,
-            // Without a kubeconfig this may be a pod; with a named context it cannot be.
-            Err(error) if options.context.is_some() => {
-                return Err(wrong("read the kubeconfig".into(), error));
-            }
-            Err(_) => {
-                let config = Config::infer().await.map_err(|error| nowhere(&error))?;
-                return Ok((config, None));
-            }
-        },
+    let (doing, read) = match &options.kubeconfig {
+        Some(path) => (format!("read kubeconfig `{}`", path.display()), Kubeconfig::read_from(path)),
+        None => ("read the kubeconfig".to_owned(), Kubeconfig::read()),
     };
-    let context = options.context.clone().or_else(|| kubeconfig.current_context.clone());
-    if let Some(context) = &context
-        && !kubeconfig.contexts.iter().any(|known| &known.name == context)
-    {
-        let known: Vec<_> = kubeconfig.contexts.iter().map(|known| known.name.as_str()).collect();
-        let message = format!("no context `{context}`; there are: {}", known.join(", "));
-        return Err(ClusterError::new("read the kubeconfig", ErrorKind::Config, message));
+    let kubeconfig = match read {
+        Ok(kubeconfig) => kubeconfig,
+        // Where nobody named a kubeconfig or a context and there is none in its usual place, this may be a pod.
+        Err(KubeconfigError::FindPath | KubeconfigError::ReadConfig(..))
+            if options.kubeconfig.is_none()
+                && options.context.is_none()
+                && std::env::var_os("KUBECONFIG").is_none_or(|files| files.is_empty()) =>
+        {
+            let config = Config::infer().await.map_err(|error| nowhere(&error))?;
+            return Ok((config, None));
+        }
+        Err(error) => return Err(wrong(&doing, &error)),
+    };
+    let known: Vec<_> = kubeconfig.contexts.iter().map(|known| known.name.as_str()).collect();
+    let lacks = |what: String| {
+        let message = match known.as_slice() {
+            [] => "it has no contexts".to_owned(),
+            contexts => format!("it has no {what}; its contexts are: {}", contexts.join(", ")),
+        };
+        ClusterError::new(doing.as_str(), ErrorKind::Config, message)
+    };
+    let Some(context) = options.context.clone().or_else(|| kubeconfig.current_context.clone()) else {
+        return Err(lacks("current context".into()));
+    };
+    if !known.contains(&context.as_str()) {
+        return Err(lacks(format!("context `{context}`")));
     }
     let config = Config::from_custom_kubeconfig(kubeconfig, &selection)
         .await
-        .map_err(|error| wrong("read the kubeconfig".into(), error))?;
-    Ok((config, context))
+        .map_err(|error| wrong(&doing, &error))?;
+    Ok((config, Some(context)))
 }
 
-fn wrong(doing: String, error: KubeconfigError) -> ClusterError {
-    ClusterError::new(doing, ErrorKind::Config, error.to_string())
+fn wrong(doing: &str, error: &KubeconfigError) -> ClusterError {
+    let message = match error {
+        KubeconfigError::ReadConfig(error, path) if doing.contains('`') => {
+            tracing::debug!(path = %path.display(), %error, "the kubeconfig cannot be read");
+            reason(error)
+        }
+        KubeconfigError::ReadConfig(error, path) => format!("`{}`: {}", path.display(), reason(error)),
+        KubeconfigError::Parse(error) => format!("it is no kubeconfig: {}", error.without_snippet()),
+        KubeconfigError::LoadClusterOfContext(cluster) => {
+            format!("the context names the cluster `{cluster}`, which is not in it")
+        }
+        other => other.to_string(),
+    };
+    ClusterError::new(doing, ErrorKind::Config, message)
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".into(),
+        _ => error.to_string(),
+    }
 }
 
 fn nowhere(error: &InferConfigError) -> ClusterError {

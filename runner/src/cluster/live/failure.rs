@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use kube::core::Status;
+use kube::{client::AuthError, core::Status};
 
 use crate::cluster::{ClusterError, ErrorKind};
 
@@ -14,7 +14,10 @@ pub(super) fn failure(doing: impl Into<String>, error: kube::Error) -> ClusterEr
             let kind = kind(&status);
             ClusterError::new(doing, kind, message(kind, &status))
         }
-        kube::Error::Auth(error) => ClusterError::new(doing, ErrorKind::Unauthorized, innermost(&error)),
+        kube::Error::Auth(error) => ClusterError::new(doing, ErrorKind::Unauthorized, login(&error)),
+        // Files that the kubeconfig names: the texts of these errors hold those of their causes.
+        kube::Error::RustlsTls(error) => ClusterError::new(doing, ErrorKind::Config, error.to_string()),
+        kube::Error::InferKubeconfig(error) => ClusterError::new(doing, ErrorKind::Config, error.to_string()),
         kube::Error::Service(error) => {
             ClusterError::new(doing, ErrorKind::Unreachable, innermost(error.as_ref()))
         }
@@ -59,6 +62,18 @@ fn message(kind: ErrorKind, status: &Status) -> String {
     match kind {
         ErrorKind::Unauthorized => "the server does not accept these credentials".to_owned(),
         _ => text.to_owned(),
+    }
+}
+
+/// Why the credentials could not be had.
+fn login(error: &AuthError) -> String {
+    match error {
+        AuthError::AuthExecStart(error) => format!("the program that logs in cannot be started: {error}"),
+        AuthError::AuthExecRun { cmd, out } => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            format!("`{cmd}` does not log in ({}): {}", out.status, said.trim())
+        }
+        other => other.to_string(),
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 pub use connect::ConnectOptions;
 
-use super::{ApplyOptions, Cluster, Object, Result, Scope, WatchEvent, WatchQuery};
+use super::{ApplyOptions, Cluster, Kind, Object, Result, Scope, WatchEvent, WatchQuery};
 
 /// A cluster behind an API server.
 pub struct Live {
@@ -59,7 +59,11 @@ impl Cluster for Live {
     }
 
     async fn api_versions(&self) -> Result<Vec<String>> {
-        discovery::api_versions(&self.client).await
+        self.discovery.api_versions(&self.client).await
+    }
+
+    async fn kinds(&self) -> Result<Vec<Kind>> {
+        discovery::kinds(&self.client).await
     }
 
     async fn get(&self, object: &ObjectRef) -> Result<Option<Object>> {

@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::{Live, discovery::Resource, failure::failure};
 use crate::cluster::{ApplyOptions, ClusterError, ErrorKind, Object, Result};
 
+/// Objects that one answer of a list holds at most, as in kubectl. A limit also keeps the first list of a new CRD from
+/// being refused for a second (`storage is (re)initializing`): with one, the server reads past its empty cache.
+const PAGE: usize = 500;
 /// Waits before the attempts after the first: long enough for an API server to restart.
 const BACKOFF: [Duration; 6] = [
     Duration::from_millis(100),
@@ -49,22 +52,27 @@ impl Live {
         else {
             return Ok(Vec::new());
         };
-        let mut target = collection(&resource, query.namespace.as_deref());
+        let mut target = format!("{}?limit={PAGE}", collection(&resource, query.namespace.as_deref()));
         if let Some(labels) = &query.labels {
-            target.push_str("?labelSelector=");
+            target.push_str("&labelSelector=");
             target.push_str(&encoded(labels));
         }
-        let mut list = self.send(&doing, Method::GET, &target, None, Repeat::Safe).await?;
-        let items = match list["items"].take() {
-            Value::Array(items) => items,
-            _ => Vec::new(),
-        };
-        let mut objects = Vec::with_capacity(items.len());
-        for mut item in items {
-            // Items of a list carry neither; the list says it for all of them.
-            item["apiVersion"] = query.api_version.clone().into();
-            item["kind"] = query.kind.clone().into();
-            objects.push(whole(&doing, item)?);
+        let mut objects = Vec::new();
+        let mut page = target.clone();
+        loop {
+            let mut list = self.send(&doing, Method::GET, &page, None, Repeat::Safe).await?;
+            if let Value::Array(items) = list["items"].take() {
+                for mut item in items {
+                    // Items of a list carry neither; the list says it for all of them.
+                    item["apiVersion"] = query.api_version.clone().into();
+                    item["kind"] = query.kind.clone().into();
+                    objects.push(whole(&doing, item)?);
+                }
+            }
+            match list["metadata"]["continue"].as_str().filter(|token| !token.is_empty()) {
+                Some(token) => page = format!("{target}&continue={}", encoded(token)),
+                None => break,
+            }
         }
         objects.sort_by_cached_key(Object::reference);
         Ok(objects)

@@ -26,7 +26,7 @@ use meshrun_protocol::{
 use serde_json::{Value, json};
 
 use super::{
-    ApplyOptions, Cluster, ClusterError, ErrorKind, Object, Result, Scope, WatchEvent, WatchQuery,
+    ApplyOptions, Cluster, ClusterError, ErrorKind, Kind, Object, Result, Scope, WatchEvent, WatchQuery,
     schema::Schemas,
 };
 use controllers::Simulation;
@@ -255,6 +255,23 @@ impl Cluster for Rehearsal {
 
     async fn api_versions(&self) -> Result<Vec<String>> {
         self.request(String::new, |state| Ok(served(&state.store.schemas)))
+    }
+
+    async fn kinds(&self) -> Result<Vec<Kind>> {
+        self.request(String::new, |state| {
+            let mut seen = std::collections::BTreeSet::new();
+            let apis = state.store.schemas.apis().filter(|api| {
+                let group = api.api_version.split_once('/').map_or("", |(group, _)| group);
+                seen.insert((group.to_owned(), api.kind.to_owned()))
+            });
+            Ok(apis
+                .map(|api| Kind {
+                    api_version: api.api_version.to_owned(),
+                    kind: api.kind.to_owned(),
+                    namespaced: api.scope == Scope::Namespaced,
+                })
+                .collect())
+        })
     }
 
     async fn get(&self, object: &ObjectRef) -> Result<Option<Object>> {

@@ -98,7 +98,7 @@ fn add(out: &mut String, change: &Change) {
         Verb::Delete => '-',
         Verb::Unchanged => ' ',
     };
-    out.push_str(&format!("{sign} {}{}\n", change.object, remark(&change.verb)));
+    out.push_str(&format!("{sign} {}{}\n", change.object, remark(change)));
     for field in &change.fields {
         match values::show(field) {
             Shown::Values { before, after } => {

@@ -9,7 +9,7 @@ mod values;
 
 use serde::Serialize;
 
-use super::model::{Counts, Plan, StepPlan, Verb};
+use super::model::{Change, Counts, Plan, StepPlan, Verb};
 use crate::text;
 
 pub use markdown::markdown;
@@ -60,11 +60,13 @@ fn sign(verb: &Verb) -> &'static str {
 }
 
 /// What must be said of a change besides its sign and its object.
-fn remark(verb: &Verb) -> &'static str {
-    match verb {
-        Verb::CreateLater => " (once its API is served)",
-        Verb::Replace => " (an immutable field changes)",
-        Verb::Create | Verb::Update | Verb::Delete | Verb::Unchanged => "",
+fn remark(change: &Change) -> String {
+    match (&change.verb, &change.adopted_from) {
+        (Verb::CreateLater, _) => " (once its API is served)".into(),
+        (Verb::Replace, Some(left)) => format!(" ({left})"),
+        (Verb::Replace, None) => " (an immutable field changes)".into(),
+        (_, Some(from)) => format!(" (taken over from {from})"),
+        _ => String::new(),
     }
 }
 

@@ -29,7 +29,7 @@ fn action(title: &str, revision: Option<u32>, changes: Vec<Change>) -> PlannedAc
 
 fn crd(name: &str, verb: Verb) -> Change {
     let object = ObjectRef::cluster("apiextensions.k8s.io/v1", "CustomResourceDefinition", name);
-    Change { object, verb, fields: Vec::new() }
+    Change { object, verb, adopted_from: None, fields: Vec::new() }
 }
 
 fn change(kind: &str, name: &str, verb: Verb, fields: &[(&str, Value, Value)]) -> Change {
@@ -42,6 +42,7 @@ fn change(kind: &str, name: &str, verb: Verb, fields: &[(&str, Value, Value)]) -
     Change {
         object: ObjectRef::namespaced("v1", kind, "istio-system", name),
         verb,
+        adopted_from: None,
         fields: fields.iter().map(field).collect(),
     }
 }

@@ -113,7 +113,7 @@ fn change(out: &mut String, change: &Change, style: &Style) {
         Verb::Unchanged => Tone::Dim,
     };
     let head = style.paint(tone, format!("{:>width$} ", sign(&change.verb), width = OBJECT - 1));
-    line(out, &style.hang(&head, &format!("{}{}", change.object, remark(&change.verb))));
+    line(out, &style.hang(&head, &format!("{}{}", change.object, remark(change))));
     change.fields.iter().for_each(|one| field(out, one, style));
 }
 

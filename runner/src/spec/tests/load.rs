@@ -92,7 +92,7 @@ fn what_a_plugin_says_gets_a_place() {
     assert_eq!(place("/nothing"), "pipelines/prod.yaml:22:5 4");
     assert_eq!(place(""), "pipelines/prod.yaml:22:5 4");
     assert_eq!(pipeline.steps[1].place.line, 17);
-    assert_eq!(pipeline.steps[1].place_of_uses().line, 19);
+    assert_eq!(pipeline.steps[1].error_of_uses("wrong", None).place.map(|place| place.line), Some(19));
 
     let diagnostic = Diagnostic::warning("/port", "a low port").with_code("kiali/port").with_hint("use 8080");
     insta::assert_snapshot!(pipeline.steps[1].finding(&diagnostic));

@@ -1,0 +1,90 @@
+//! Plan files: a plan that was reviewed, and the promise that nothing else is carried out.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::AppError;
+use crate::{
+    exit_code::ExitCode,
+    plan::model::{Change, Plan, StepPlan},
+};
+
+/// Version of the file.
+const VERSION: u32 = 1;
+
+/// A plan in a file.
+#[derive(Debug, Serialize, Deserialize)]
+struct PlanFile {
+    version: u32,
+    plan: Plan,
+}
+
+/// Keeps a plan.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn write(path: &Path, plan: &Plan) -> Result<(), AppError> {
+    let file = PlanFile { version: VERSION, plan: plan.clone() };
+    let text = serde_json::to_vec_pretty(&file).map_err(|error| AppError::internal(error.to_string()))?;
+    fs_err::write(path, text)
+        .map_err(|error| AppError::new(ExitCode::BadInput, format!("keep the plan: {error}")))
+}
+
+/// Refuses a plan that is not the one in a file.
+///
+/// # Errors
+/// The file cannot be read, or the plan made now says something else.
+pub(super) fn hold_to(path: &Path, now: &Plan) -> Result<(), AppError> {
+    let bad = |message: String| AppError::new(ExitCode::BadInput, message);
+    let text = fs_err::read(path).map_err(|error| bad(format!("read the plan: {error}")))?;
+    let file: PlanFile = serde_json::from_slice(&text)
+        .map_err(|error| bad(format!("read the plan: `{}` is no plan file: {error}", path.display())))?;
+    if file.version != VERSION {
+        return Err(bad(format!("the plan in `{}` was made by another version of meshrun", path.display())));
+    }
+    match difference(&file.plan, now) {
+        None => Ok(()),
+        Some(what) => Err(AppError::new(
+            ExitCode::Refused,
+            format!(
+                "another plan comes out now than the one in `{}`: {what}; nothing was changed",
+                path.display()
+            ),
+        )
+        .hint("the cluster, the pipeline or a plugin has changed since: make and review a new plan")),
+    }
+}
+
+/// The first difference between two plans; what would only be said of them does not count.
+fn difference(kept: &Plan, now: &Plan) -> Option<String> {
+    if kept.pipeline != now.pipeline {
+        return Some(format!("it is for pipeline {}, not {}", kept.pipeline, now.pipeline));
+    }
+    if kept.cluster != now.cluster {
+        return Some(format!("it is for {}, not {}", kept.cluster, now.cluster));
+    }
+    let ids = |plan: &Plan| plan.steps.iter().map(|step| step.id.to_string()).collect::<Vec<_>>();
+    if ids(kept) != ids(now) {
+        return Some("the steps are others".into());
+    }
+    kept.steps.iter().zip(&now.steps).find_map(|(kept, now)| step_difference(kept, now))
+}
+
+fn step_difference(kept: &StepPlan, now: &StepPlan) -> Option<String> {
+    let titles = |step: &StepPlan| step.actions.iter().map(|action| action.title.clone()).collect::<Vec<_>>();
+    if kept.state != now.state || kept.uses != now.uses || titles(kept) != titles(now) {
+        return Some(format!("step {} would do something else", now.id));
+    }
+    kept.actions.iter().zip(&now.actions).find_map(|(before, after)| {
+        if before.revision != after.revision {
+            return Some(format!("{} would be recorded as another revision", after.title));
+        }
+        let other = |changes: &[Change], others: &[Change]| {
+            changes.iter().find(|change| !others.contains(change)).map(|change| change.object.to_string())
+        };
+        let object =
+            other(&after.changes, &before.changes).or_else(|| other(&before.changes, &after.changes))?;
+        Some(format!("{object} has changed"))
+    })
+}

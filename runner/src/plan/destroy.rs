@@ -1,0 +1,248 @@
+//! What a destroy would do: the inventory's steps in reverse order of their needs, each with what its plugin knows of
+//! taking it away.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use meshrun_protocol::{Diagnostic, ListQuery, ObjectRef, TeardownRequest, TeardownResponse};
+
+use super::{
+    Outlook, PlanError, Planner, ReadOnly,
+    model::{Change, Plan, PlannedAction, StepPlan, StepState, Verb},
+    phases::removal_phase,
+    prune::records,
+    work::Work,
+};
+use crate::{
+    cluster::Object,
+    ids::StepId,
+    plugin::Limits,
+    spec::{self, Scope, StepResult},
+    state::inventory::{Entry, Inventory},
+};
+
+/// A planned destroy.
+pub struct DestroyPlan {
+    /// What people and tools see.
+    pub plan: Plan,
+    /// The steps, in the order in which they are taken away.
+    pub steps: Vec<StepRemoval>,
+    /// CRDs to delete at the end; empty unless asked for.
+    pub crds: BTreeSet<ObjectRef>,
+    /// Namespaces that meshrun created; each is deleted at the very end if nothing of a stranger's is left in it.
+    pub namespaces: BTreeSet<ObjectRef>,
+    /// Objects that people made with the APIs of the steps, to be backed up.
+    pub custom: Vec<Object>,
+}
+
+/// One step to be taken away.
+pub struct StepRemoval {
+    /// The step.
+    pub id: StepId,
+    /// What must happen while it is still alive.
+    pub before: Vec<Work>,
+    /// The same, as the plan shows it.
+    pub before_plan: Vec<PlannedAction>,
+    /// What it made.
+    pub objects: BTreeSet<ObjectRef>,
+    /// What its software left behind.
+    pub leftovers: BTreeSet<ObjectRef>,
+}
+
+impl Planner {
+    /// Plans the removal of everything that the inventory holds.
+    ///
+    /// # Errors
+    /// When the cluster cannot be read.
+    pub async fn plan_destroy(&self, inventory: &Inventory, crds: bool) -> Result<DestroyPlan, PlanError> {
+        let mut scope = self.pipeline.scope();
+        for step in &self.pipeline.steps {
+            let outputs = self.outputs_now(step, &scope).await;
+            scope.steps.insert(step.id.clone(), StepResult { outputs, ..StepResult::default() });
+        }
+        let mut destroy = DestroyPlan {
+            plan: Plan {
+                pipeline: self.pipeline.name.clone(),
+                cluster: self.cluster.name(),
+                steps: Vec::new(),
+            },
+            steps: Vec::new(),
+            crds: BTreeSet::new(),
+            namespaces: BTreeSet::new(),
+            custom: Vec::new(),
+        };
+        for (id, entry) in reversed(&inventory.steps) {
+            let (teardown, mut diagnostics) = self.teardown(id, &scope).await;
+            diagnostics.extend(teardown.diagnostics.clone());
+            let (before, before_plan, findings) = self.make_ready(Path::new("."), &teardown.before).await?;
+            diagnostics.extend(findings);
+            for query in &teardown.custom {
+                destroy.custom.extend(self.cluster.list(query).await?);
+            }
+            let mut objects = BTreeSet::new();
+            for object in &entry.objects {
+                if self.cluster.get(object).await?.is_none() {
+                    continue;
+                }
+                match object.kind.as_str() {
+                    "CustomResourceDefinition" if crds => destroy.crds.insert(object.clone()),
+                    "CustomResourceDefinition" => false,
+                    "Namespace" if entry.created.contains(object) => {
+                        destroy.namespaces.insert(object.clone())
+                    }
+                    "Namespace" => false,
+                    _ => objects.insert(object.clone()),
+                };
+            }
+            for release in &entry.releases {
+                objects.extend(records(self.cluster.as_ref(), release).await?);
+            }
+            let wanted = teardown.leftovers.iter().filter(|leftover| leftover.delete);
+            let leftovers: BTreeSet<ObjectRef> =
+                wanted.flat_map(|leftover| leftover.objects.clone()).collect();
+            let mut actions = before_plan.clone();
+            actions.extend(deletion("delete", "delete what the step made", &objects));
+            actions.extend(deletion("leftovers", "delete what its software left behind", &leftovers));
+            destroy.plan.steps.push(shown(id, entry, actions, diagnostics));
+            destroy.steps.push(StepRemoval { id: id.clone(), before, before_plan, objects, leftovers });
+        }
+        let last = [
+            (CRDS, "delete the CRDs, and with them every object of their kinds", &destroy.crds),
+            (
+                NAMESPACES,
+                "delete the namespaces that meshrun created, where nothing else is left in them",
+                &destroy.namespaces,
+            ),
+        ];
+        for (id, title, objects) in last {
+            if !objects.is_empty() {
+                let actions = deletion("delete", title, objects).into_iter().collect();
+                destroy.plan.steps.push(shown(&StepId::new(id), &Entry::default(), actions, Vec::new()));
+            }
+        }
+        Ok(destroy)
+    }
+
+    /// Asks a step's plugin what its removal takes. That it cannot be asked must not stand in the way of removing.
+    async fn teardown(&self, id: &StepId, scope: &Scope) -> (TeardownResponse, Vec<Diagnostic>) {
+        let silent = |why: String| {
+            let finding =
+                Diagnostic::warning("", format!("its plugin was not asked what it leaves behind: {why}"))
+                    .with_hint("the residue report shows what is left");
+            (TeardownResponse::default(), vec![finding])
+        };
+        let Some(step) = self.pipeline.step(id.as_str()) else {
+            return silent("the step is not in the pipeline any more".into());
+        };
+        let config = match spec::evaluate(step, scope) {
+            Ok(evaluated) => evaluated.with,
+            Err(error) => return silent(error.to_string()),
+        };
+        let services = ReadOnly::new(self.cluster.clone(), id.clone());
+        let request = TeardownRequest { step: id.as_str().to_owned(), config, cluster: self.cluster.info() };
+        match self.session(step).teardown(&request, &services, &Limits::default()).await {
+            Ok(response) => (response, Vec::new()),
+            Err(error) => silent(error.to_string()),
+        }
+    }
+
+    /// The outputs of a step as far as its plugin and the cluster say them now; none where it cannot be planned.
+    async fn outputs_now(
+        &self,
+        step: &spec::Step,
+        scope: &Scope,
+    ) -> serde_json::Map<String, serde_json::Value> {
+        match self.plan_step(step, scope).await {
+            Ok(Outlook::Planned(planned)) => planned.known_outputs,
+            Ok(_) => serde_json::Map::new(),
+            Err(error) => {
+                tracing::debug!(%error, step = %step.id, "no outputs");
+                serde_json::Map::new()
+            }
+        }
+    }
+
+    /// Finds what stands in the way of deleting a namespace: objects that nobody else will delete.
+    ///
+    /// # Errors
+    /// When the cluster cannot be read.
+    pub async fn strangers(&self, namespace: &str) -> Result<Vec<ObjectRef>, PlanError> {
+        let mut strangers = Vec::new();
+        for kind in self.cluster.kinds().await?.into_iter().filter(|kind| kind.namespaced) {
+            let query = ListQuery {
+                api_version: kind.api_version,
+                kind: kind.kind,
+                namespace: Some(namespace.into()),
+                labels: None,
+            };
+            let objects = self.cluster.list(&query).await?;
+            strangers.extend(objects.iter().filter(|object| !goes_by_itself(object)).map(Object::reference));
+        }
+        Ok(strangers)
+    }
+}
+
+/// Id under which CRDs stand in the plan of a destroy.
+pub const CRDS: &str = "(crds)";
+/// Id under which namespaces stand in the plan of a destroy.
+pub const NAMESPACES: &str = "(namespaces)";
+
+/// What Kubernetes itself puts into every namespace, or removes with its owner.
+fn goes_by_itself(object: &Object) -> bool {
+    !object.items("/metadata/ownerReferences").is_empty()
+        || object.at("/metadata/deletionTimestamp").is_some()
+        || matches!(
+            (object.kind(), object.name()),
+            ("ServiceAccount", "default")
+                | ("ConfigMap", "kube-root-ca.crt")
+                | ("Event" | "Endpoints" | "EndpointSlice" | "PodMetrics", _)
+        )
+}
+
+fn deletion(id: &str, title: &str, objects: &BTreeSet<ObjectRef>) -> Option<PlannedAction> {
+    let mut sorted: Vec<&ObjectRef> = objects.iter().collect();
+    sorted.sort_by_key(|object| removal_phase(object));
+    let changes = sorted.into_iter().map(|object| Change {
+        object: object.clone(),
+        verb: Verb::Delete,
+        adopted_from: None,
+        fields: Vec::new(),
+    });
+    (!objects.is_empty()).then(|| PlannedAction {
+        id: id.into(),
+        title: title.into(),
+        changes: changes.collect(),
+        revision: None,
+    })
+}
+
+fn shown(id: &StepId, entry: &Entry, actions: Vec<PlannedAction>, diagnostics: Vec<Diagnostic>) -> StepPlan {
+    StepPlan {
+        id: id.clone(),
+        uses: if entry.uses.is_empty() { "meshrun".into() } else { entry.uses.clone() },
+        needs: Vec::new(),
+        state: StepState::Planned,
+        actions,
+        diagnostics,
+    }
+}
+
+/// Steps in an order in which each comes before those that it needed.
+fn reversed(steps: &BTreeMap<StepId, Entry>) -> Vec<(&StepId, &Entry)> {
+    let mut left: Vec<(&StepId, &Entry)> = steps.iter().collect();
+    let mut order = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let (last, rest): (Vec<_>, Vec<_>) =
+            left.iter().partition(|(id, _)| !left.iter().any(|(_, other)| other.needs.contains(*id)));
+        if last.is_empty() {
+            // Needs that go in a circle come from a damaged record: any order is as good as another.
+            order.extend(rest);
+            break;
+        }
+        order.extend(last);
+        left = rest;
+    }
+    order
+}

@@ -1,0 +1,172 @@
+//! Taking objects over from tools that wrote them by `Update`: helm 3 and `kubectl apply`.
+//!
+//! Server-side apply removes a field only from the manager that *applied* it. What helm 3 or `kubectl apply` wrote stays
+//! theirs for ever, so their entry in `managedFields` is made one of ours first (client-go calls it a CSA upgrade).
+
+use serde_json::{Map, Value, json};
+
+use super::model::FieldChange;
+use crate::cluster::Object;
+
+/// What has to happen before an object is applied for the first time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Takeover {
+    /// The object's `metadata.managedFields` afterwards.
+    pub managed_fields: Value,
+    /// Who owned the fields: `helm`, `kubectl-client-side-apply`.
+    pub from: String,
+    /// Fields that the old owner set and nobody sets any more: they go with the apply that follows.
+    pub dropped: Vec<FieldChange>,
+}
+
+/// Says whether an object has to be taken over by a field manager; `None` where nobody wrote it by `Update` before.
+pub fn takeover(live: &Object, desired: &Object, manager: &str) -> Option<Takeover> {
+    // helm goes on under its own name; what kubectl applied becomes meshrun's.
+    let from = if manager == "helm" { "helm" } else { "kubectl-client-side-apply" };
+    let entries = live.items("/metadata/managedFields");
+    let is_old = |entry: &&Value| {
+        entry["manager"] == from && entry["operation"] == "Update" && entry.get("subresource").is_none()
+    };
+    let old: Vec<&Value> = entries.iter().filter(is_old).collect();
+    if old.is_empty() {
+        return None;
+    }
+    let is_ours = |entry: &&Value| {
+        entry["manager"] == manager && entry["operation"] == "Apply" && entry.get("subresource").is_none()
+    };
+    let mut fields = Map::new();
+    for entry in old.iter().copied().chain(entries.iter().filter(is_ours)) {
+        merge(&mut fields, entry["fieldsV1"].as_object());
+    }
+    let others: Vec<&Value> = entries.iter().filter(|entry| !is_old(entry) && !is_ours(entry)).collect();
+    let mut dropped = Vec::new();
+    walk(
+        &fields,
+        "",
+        live.json(),
+        Some(desired.json()),
+        &others.iter().map(|entry| &entry["fieldsV1"]).collect::<Vec<_>>(),
+        &mut dropped,
+    );
+
+    let ours = json!({
+        "manager": manager,
+        "operation": "Apply",
+        "apiVersion": old[0]["apiVersion"],
+        "time": old[0]["time"],
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields,
+    });
+    let managed_fields = others.into_iter().cloned().chain([ours]).collect();
+    Some(Takeover { managed_fields: Value::Array(managed_fields), from: from.into(), dropped })
+}
+
+fn merge(into: &mut Map<String, Value>, from: Option<&Map<String, Value>>) {
+    for (key, value) in from.into_iter().flatten() {
+        let slot = into.entry(key.clone()).or_insert_with(|| json!({}));
+        if let Some(slot) = slot.as_object_mut() {
+            merge(slot, value.as_object());
+        }
+    }
+}
+
+/// Collects the fields of a set that the desired state does not have and that no other set has.
+fn walk(
+    fields: &Map<String, Value>,
+    path: &str,
+    live: &Value,
+    desired: Option<&Value>,
+    others: &[&Value],
+    dropped: &mut Vec<FieldChange>,
+) {
+    for (key, inner) in fields {
+        let Some((name, live)) = step(key, live) else { continue };
+        let path = match key.starts_with("f:") {
+            true if path.is_empty() => name,
+            true if name.contains(['.', '/']) => format!("{path}[\"{name}\"]"),
+            true => format!("{path}.{name}"),
+            false => format!("{path}[{name}]"),
+        };
+        let desired = desired.and_then(|desired| step(key, desired)).map(|(_, value)| value);
+        let others: Vec<&Value> = others.iter().filter_map(|set| set.get(key)).collect();
+        match (desired, inner.as_object()) {
+            // What identifies an object or a list item is not a field to be removed.
+            _ if path == "apiVersion" || path == "kind" => {}
+            (Some(desired), Some(inner)) => walk(inner, &path, live, Some(desired), &others, dropped),
+            (None, _) if others.is_empty() && !live.is_null() => {
+                dropped.push(FieldChange { path, before: Some(live.clone()), after: None });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Follows one step of a `FieldsV1` path: `f:name`, `k:{"name":"x"}`, `v:value`. Returns how people write it and what
+/// is there; `None` for `.` and for what is not there.
+fn step<'a>(key: &str, value: &'a Value) -> Option<(String, &'a Value)> {
+    if let Some(name) = key.strip_prefix("f:") {
+        return value.get(name).map(|value| (name.to_owned(), value));
+    }
+    let items = value.as_array()?;
+    if let Some(keys) = key.strip_prefix("k:") {
+        let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
+        let item = items.iter().find(|item| keys.iter().all(|(key, value)| &item[key] == value))?;
+        let names: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={}", text(value))).collect();
+        return Some((names.join(","), item));
+    }
+    let wanted: Value = serde_json::from_str(key.strip_prefix("v:")?).ok()?;
+    items.iter().find(|item| **item == wanted).map(|item| (text(&wanted), item))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live() -> Object {
+        Object::new(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "istiod", "managedFields": [
+                { "manager": "helm", "operation": "Update", "apiVersion": "apps/v1", "time": "t", "fieldsType": "FieldsV1",
+                  "fieldsV1": { "f:spec": { "f:template": { "f:spec": { "f:containers": {
+                      "k:{\"name\":\"discovery\"}": { ".": {}, "f:name": {}, "f:image": {}, "f:tty": {} } } } },
+                      "f:paused": {} } } },
+                { "manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "fieldsV1": {} },
+                { "manager": "someone", "operation": "Update", "fieldsV1": { "f:spec": { "f:paused": {} } } },
+            ] },
+            "spec": { "paused": true,
+                      "template": { "spec": { "containers": [{ "name": "discovery", "image": "a", "tty": true }] } } },
+        }))
+        .expect("an object")
+    }
+
+    fn desired() -> Object {
+        Object::new(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "istiod" },
+            "spec": { "template": { "spec": { "containers": [{ "name": "discovery", "image": "b" }] } } },
+        }))
+        .expect("an object")
+    }
+
+    #[test]
+    fn makes_helms_update_an_apply_and_names_the_fields_that_go() {
+        let takeover = takeover(&live(), &desired(), "helm").expect("helm wrote it");
+        let dropped: Vec<&str> = takeover.dropped.iter().map(|field| field.path.as_str()).collect();
+        assert_eq!(dropped, ["spec.template.spec.containers[name=discovery].tty"]);
+        let entries = takeover.managed_fields.as_array().expect("a list");
+        let managers: Vec<String> =
+            entries.iter().map(|entry| format!("{} {}", entry["manager"], entry["operation"])).collect();
+        assert_eq!(
+            managers,
+            [r#""kube-controller-manager" "Update""#, r#""someone" "Update""#, r#""helm" "Apply""#]
+        );
+    }
+
+    #[test]
+    fn leaves_objects_alone_that_nobody_wrote_by_update() {
+        assert_eq!(takeover(&live(), &desired(), "meshrun"), None);
+    }
+}

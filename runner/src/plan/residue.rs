@@ -1,0 +1,153 @@
+//! What is left after a destroy: every listable API is read once, and what bears a mark of the pipeline is named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshrun_protocol::{Check, ListQuery, ObjectRef};
+
+use super::{PlanError, Planner, prune::is_same};
+use crate::{
+    cluster::{ErrorKind, Kind, Object},
+    state::inventory::Inventory,
+};
+
+/// Field managers whose objects are the mesh's own.
+const MANAGERS: [&str; 2] = ["meshrun", "pilot-discovery"];
+
+/// Something that is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Residue {
+    /// The object.
+    pub object: ObjectRef,
+    /// Who made it, or why it is still there.
+    pub owner: String,
+    /// The command that removes it.
+    pub command: String,
+}
+
+/// What a look through the cluster found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResidueReport {
+    /// What is left, sorted by object.
+    pub found: Vec<Residue>,
+    /// Kinds that were read.
+    pub kinds: usize,
+    /// Kinds that may not be read, with the reason.
+    pub unread: Vec<(String, String)>,
+}
+
+impl Planner {
+    /// Looks for what is left of a pipeline; `inventory` is what it held before the destroy.
+    ///
+    /// # Errors
+    /// When the cluster does not say which APIs it has.
+    pub async fn residue(&self, inventory: &Inventory) -> Result<ResidueReport, PlanError> {
+        let mut report = ResidueReport::default();
+        let mut found = BTreeMap::new();
+        for kind in self.cluster.kinds().await? {
+            if matches!(kind.kind.as_str(), "Event" | "EndpointSlice" | "Endpoints") {
+                continue;
+            }
+            let query = ListQuery {
+                api_version: kind.api_version.clone(),
+                kind: kind.kind.clone(),
+                namespace: None,
+                labels: None,
+            };
+            let objects = match self.cluster.list(&query).await {
+                Ok(objects) => objects,
+                Err(error) if matches!(error.kind, ErrorKind::Forbidden | ErrorKind::NotFound) => {
+                    report.unread.push((kind.kind, error.message));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            report.kinds += 1;
+            for object in objects {
+                // What is going already, or goes with its owner, is not left.
+                let going = object.at("/metadata/deletionTimestamp").is_some()
+                    || !object.items("/metadata/ownerReferences").is_empty();
+                if going {
+                    continue;
+                }
+                if let Some(owner) = owner(&object, inventory) {
+                    let command = command(&kind, &object);
+                    found.insert(object.reference(), Residue { object: object.reference(), owner, command });
+                }
+            }
+        }
+        report.found = found.into_values().collect();
+        Ok(report)
+    }
+}
+
+/// Who made an object, if it bears a mark of the pipeline.
+fn owner(object: &Object, inventory: &Inventory) -> Option<String> {
+    let reference = object.reference();
+    for (step, entry) in &inventory.steps {
+        if entry.objects.iter().any(|made| is_same(made, &reference)) {
+            let why = match object.kind() {
+                "CustomResourceDefinition" => "; CRDs stay unless --crds is given",
+                "Namespace" if !entry.created.iter().any(|made| is_same(made, &reference)) => {
+                    "; it was there before"
+                }
+                "Namespace" => "; objects of others are in it",
+                _ => "",
+            };
+            return Some(format!("step {step} of this pipeline{why}"));
+        }
+    }
+    let releases: BTreeSet<&str> =
+        inventory.steps.values().flat_map(|entry| &entry.releases).map(String::as_str).collect();
+    if let (Some(name), Some(namespace)) =
+        (object.annotation("meta.helm.sh/release-name"), object.annotation("meta.helm.sh/release-namespace"))
+        && releases.contains(format!("{namespace}/{name}").as_str())
+    {
+        return Some(format!("helm release {namespace}/{name}"));
+    }
+    if object.label("app.kubernetes.io/managed-by") == Some("meshrun") {
+        // Lock and inventory of this and other pipelines are meshrun's own business.
+        return None;
+    }
+    let made = object.items("/metadata/managedFields").iter().find_map(|entry| {
+        let manager = entry["manager"].as_str()?;
+        MANAGERS.contains(&manager).then(|| manager.to_owned())
+    })?;
+    // A stranger's object of which the mesh only wrote a status or a field is the stranger's.
+    (object.items("/metadata/managedFields").len() == 1).then_some(made)
+}
+
+fn command(kind: &Kind, object: &Object) -> String {
+    let group = kind.api_version.split_once('/').map(|(group, _)| format!(".{group}")).unwrap_or_default();
+    let namespace = object.namespace().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+    format!("kubectl delete {}{group} {}{namespace}", kind.kind.to_lowercase(), object.name())
+}
+
+impl ResidueReport {
+    /// The report as checks: one warning for each thing that is left, or one check that passed.
+    pub fn checks(&self) -> Vec<Check> {
+        let mut checks: Vec<Check> = self
+            .found
+            .iter()
+            .map(|residue| {
+                Check::warning(
+                    format!("residue-{}", residue.object.to_string().replace([' ', '/'], "-").to_lowercase()),
+                    format!("{} is left", residue.object),
+                    format!("made by {}", residue.owner),
+                )
+                .with_hint(residue.command.clone())
+            })
+            .collect();
+        for (kind, why) in &self.unread {
+            checks.push(Check::skipped(
+                format!("residue-of-{}", kind.to_lowercase()),
+                format!("nothing is left among the objects of kind {kind}"),
+                why.clone(),
+            ));
+        }
+        if self.found.is_empty() {
+            let evidence = format!("objects of {} kinds were looked through", self.kinds);
+            checks.push(Check::passed("residue", "nothing of the pipeline is left", evidence));
+        }
+        checks
+    }
+}

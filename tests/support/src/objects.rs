@@ -1,0 +1,167 @@
+//! What was in a cluster at one moment, as an independent witness saw it.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde_json::{Value, json};
+
+/// Kinds that say nothing about what somebody did, or that change by themselves.
+const IGNORED: [&str; 3] = ["events", "componentstatuses", "nodes"];
+
+/// Objects by kind and name (`namespace/name`, or `name` where they have no namespace).
+pub struct Objects(BTreeMap<(String, String), Value>);
+
+/// Which object had which version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot(BTreeMap<(String, String), String>);
+
+impl Objects {
+    pub(crate) fn ignores(resource: &str) -> bool {
+        IGNORED.contains(&resource.split('.').next().unwrap_or_default())
+    }
+
+    pub(crate) fn new(list: &Value) -> Self {
+        let items = list["items"].as_array().into_iter().flatten();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Self(
+            items
+                .map(|object| {
+                    let name = text(&object["metadata"]["name"]);
+                    let name = match &object["metadata"]["namespace"] {
+                        Value::String(namespace) => format!("{namespace}/{name}"),
+                        _ => name,
+                    };
+                    ((text(&object["kind"]), name), object.clone())
+                })
+                .collect(),
+        )
+    }
+
+    /// Returns an object: `of("Deployment", "istio-system/istiod")`.
+    ///
+    /// # Panics
+    /// When it does not exist; the message lists those of its kind.
+    #[track_caller]
+    pub fn of(&self, kind: &str, name: &str) -> &Value {
+        self.find(kind, name).unwrap_or_else(|| {
+            let names: Vec<&str> = self.names(kind).collect();
+            panic!("no {kind} {name}; there are {names:?}")
+        })
+    }
+
+    /// Returns an object if it exists.
+    pub fn find(&self, kind: &str, name: &str) -> Option<&Value> {
+        self.0.get(&(kind.to_owned(), name.to_owned()))
+    }
+
+    /// Returns the names of all objects of a kind.
+    pub fn names(&self, kind: &str) -> impl Iterator<Item = &str> {
+        self.0.keys().filter(move |(found, _)| found == kind).map(|(_, name)| name.as_str())
+    }
+
+    /// Returns kind and name of the objects that some test wants: `keys(|object| ...)`.
+    pub fn keys(&self, wanted: impl Fn(&Value) -> bool) -> Vec<String> {
+        self.0
+            .iter()
+            .filter(|(_, object)| wanted(object))
+            .map(|((kind, name), _)| format!("{kind} {name}"))
+            .collect()
+    }
+
+    /// Asserts that an object says what it should at each JSON pointer.
+    ///
+    /// # Panics
+    /// When it does not exist or says something else; the message names every difference.
+    #[track_caller]
+    pub fn check(&self, kind: &str, name: &str, wanted: &[(&str, Value)]) {
+        let object = self.of(kind, name);
+        let differences: Vec<String> = wanted
+            .iter()
+            .filter_map(|(pointer, wanted)| {
+                let found = object.pointer(pointer).unwrap_or(&Value::Null);
+                (found != wanted).then(|| format!("  {pointer}: {found}, wanted {wanted}"))
+            })
+            .collect();
+        assert!(differences.is_empty(), "{kind} {name}:\n{}", differences.join("\n"));
+    }
+
+    /// Returns what meshrun made and still looks after, by kind and name: each object without what differs from one run
+    /// to the next (versions, addresses, keys) and without what others add.
+    pub fn made(&self) -> BTreeMap<String, Value> {
+        let by_us = |object: &Value| {
+            let fields = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+            fields
+                .filter_map(|field| field["manager"].as_str())
+                .any(|name| name == "meshrun" || name == "helm")
+        };
+        self.0
+            .iter()
+            .filter(|(_, object)| by_us(object))
+            .map(|((kind, name), object)| (format!("{kind} {name}"), lasting(object)))
+            .collect()
+    }
+
+    /// Returns every object's version, for "nothing was written". What clients and controllers renew is left out: Leases
+    /// of nodes and of the control plane.
+    pub fn snapshot(&self) -> Snapshot {
+        let versions =
+            self.0.iter().filter(|((kind, name), _)| !(kind == "Lease" && name.starts_with("kube-")));
+        let version =
+            |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+        Snapshot(versions.map(|(key, object)| (key.clone(), version(object))).collect())
+    }
+}
+
+impl Snapshot {
+    /// Asserts that nothing was written since.
+    ///
+    /// # Panics
+    /// When something was; the message names the objects, and `context`.
+    #[track_caller]
+    pub fn assert_unchanged(&self, now: &Self, context: &dyn fmt::Display) {
+        let mut changes = Vec::new();
+        for (key, version) in &now.0 {
+            match self.0.get(key) {
+                None => changes.push(format!("  created {} {}", key.0, key.1)),
+                Some(before) if before != version => changes.push(format!("  changed {} {}", key.0, key.1)),
+                Some(_) => {}
+            }
+        }
+        let gone = self.0.keys().filter(|key| !now.0.contains_key(*key));
+        changes.extend(gone.map(|key| format!("  deleted {} {}", key.0, key.1)));
+        assert!(changes.is_empty(), "something was written:\n{}\n{context}", changes.join("\n"));
+    }
+}
+
+/// An object without what differs from one run to the next.
+fn lasting(object: &Value) -> Value {
+    let mut object = object.clone();
+    let metadata = &object["metadata"];
+    let mut labels = metadata["labels"].clone();
+    for stamp in ["createdAt", "modifiedAt"] {
+        labels.as_object_mut().map(|labels| labels.remove(stamp));
+    }
+    let metadata = json!({ "labels": labels, "annotations": metadata["annotations"] });
+    let Some(fields) = object.as_object_mut() else { return Value::Null };
+    fields.insert("metadata".into(), metadata);
+    fields.remove("status");
+    if fields["kind"] == "Secret" {
+        fields.remove("data");
+    }
+    forget(
+        &mut object,
+        &["caBundle", "clusterIP", "clusterIPs", "nodePort", "deployment.kubernetes.io/revision"],
+    );
+    object
+}
+
+/// Removes fields by name, wherever they are.
+fn forget(value: &mut Value, names: &[&str]) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !names.contains(&name.as_str()));
+            fields.values_mut().for_each(|value| forget(value, names));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| forget(item, names)),
+        _ => {}
+    }
+}
