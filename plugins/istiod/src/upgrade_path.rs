@@ -22,9 +22,7 @@ fn plan(request: &UpgradeRequest) -> Result<UpgradeResponse, Vec<Diagnostic>> {
         return Err(vec![
             Diagnostic::error("/to", format!("{to} is older than {from}: upgrades lead forward only"))
                 .with_code("istio/downgrade")
-                .with_hint(
-                    "to take a failed upgrade back, set the version before and run the pipeline; CRDs are not taken back",
-                ),
+                .with_hint("to take an upgrade back, set the version before and run the pipeline"),
         ]);
     }
     let mut response = UpgradeResponse { diagnostics: remarks(&to), ..UpgradeResponse::default() };
