@@ -65,11 +65,11 @@ fn read(request: &UpgradeRequest) -> Result<(IstioVersion, IstioVersion, Option<
             let message = format!(
                 "nothing is known here of Istio {version}: the known minors are 1.{first} to 1.{last}"
             );
-            refused.push(
-                Diagnostic::error(path, message)
-                    .with_code("istio/unknown-version")
-                    .with_hint("a newer release of this plugin may know it"),
-            );
+            let mut refusal = Diagnostic::error(path, message).with_code("istio/unknown-version");
+            if version.at_least(1, last) {
+                refusal = refusal.with_hint("a newer release of this plugin may know it");
+            }
+            refused.push(refusal);
             None
         }
         Err(error) => {

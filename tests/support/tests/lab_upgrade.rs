@@ -20,9 +20,9 @@ fn base(version: &str) -> String {
     chart.to_str().expect("a path of text").to_owned()
 }
 
-/// Upgrades by meshrun and lets helm, which refuses CRDs that bear no mark of their release, go on from there.
+/// Upgrades by meshrun (1.30 has no disruption budget for one istiod, so something is deleted) and lets helm, which refuses CRDs that bear no mark of their release, go on from there.
 fn upgrade_and_go_on_with_helm(cluster: &Cluster) {
-    meshrun(cluster, &["run", "--allow-skip"], NEW)
+    meshrun(cluster, &["run", "--allow-skip", "--yes"], NEW)
         .expect_code(0)
         .expect_text("1.19.3 is installed, 1.30.3 is asked for: more than one minor apart");
     let crd = "gateways.networking.istio.io";
