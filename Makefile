@@ -16,6 +16,13 @@ export MESHRUN_CHARTS := $(abspath ../shared/charts)
 endif
 endif
 
+# What tests take from outside: helm, the runner that test-build made, the real charts.
+define TEST_ENV
+export MESHRUN_HELM=$$(tests/lab/tools.sh helm)
+export MESHRUN_BIN=$(abspath $(or $(CARGO_TARGET_DIR),target))/debug/meshrun
+echo "real charts: $(or $(MESHRUN_CHARTS),none. Tests that need them check nothing; MESHRUN_CHARTS names a directory)"
+endef
+
 LAB_DIR := .cache/lab
 # Workspaces of their own, each with a lock file: the SDK's example and the libraries that behave as no plugin should.
 SIDE_WORKSPACES := sdk/examples/echo tests/fixtures/plugins
@@ -36,21 +43,26 @@ demo: build ## Rehearse pipelines/prod.yaml on a cluster in memory
 .PHONY: test
 test: test-rust test-go ## Run all tests, those against a real control plane included
 
+.PHONY: test-build
+test-build:
+	@# All targets, so that the runner under test, its plugins and the tests are built of the same crates, once.
+	cargo build --workspace --all-targets $(CARGO_FLAGS)
+
 .PHONY: test-rust
-test-rust: lab-build
-	@export MESHRUN_HELM=$$(tests/lab/tools.sh helm)
-	echo "real charts: $(or $(MESHRUN_CHARTS),none; tests that need them check nothing. MESHRUN_CHARTS names a directory)"
-	cargo test --workspace $(CARGO_FLAGS)
+test-rust: lab-build test-build
+	@$(TEST_ENV)
+	cargo test --no-fail-fast --workspace $(CARGO_FLAGS)
 
 .PHONY: test-fast
-test-fast: ## Run the tests that need no control plane: one to three minutes
-	@export MESHRUN_HELM=$$(tests/lab/tools.sh helm)
-	echo "real charts: $(or $(MESHRUN_CHARTS),none; tests that need them check nothing. MESHRUN_CHARTS names a directory)"
-	cargo test --workspace --exclude meshrun-tests $(CARGO_FLAGS)
+test-fast: test-build ## Run the tests that need no control plane
+	@$(TEST_ENV)
+	cargo test --no-fail-fast --workspace --exclude meshrun-tests $(CARGO_FLAGS)
+	cargo test --no-fail-fast --workspace --test 'cli_*' $(CARGO_FLAGS)
 
 .PHONY: test-go
 test-go: ## Run the tests of the lab itself
-	cd tests/lab && go test ./...
+	@# `make lint` vets; vetting here again would look at all of Kubernetes a second time.
+	cd tests/lab && go test -vet=off ./...
 
 .PHONY: lint
 lint: lint-text lint-rust lint-go deny ## Check formatting, clippy, documentation, licences, scripts
@@ -80,6 +92,10 @@ lint-go:
 deny: ## Check licences, bans and sources of the dependencies (no network; CI also checks advisories)
 	"$$(tests/lab/tools.sh cargo-deny)" --log-level error check bans licenses sources
 
+.PHONY: charts
+charts: ## Pull the charts that the tests know into .cache/charts (for MESHRUN_CHARTS; needs the network)
+	tools/charts.sh .cache/charts
+
 .PHONY: lab-build
 lab-build:
 	@tests/lab/build.sh >/dev/null
@@ -95,6 +111,15 @@ lab-down: ## End it
 .PHONY: bench
 bench: build ## Measure meshrun against helm
 	cargo run --release -p meshrun-bench $(CARGO_FLAGS)
+
+# Options of the soak: `make soak SOAK="--runs 100 --seconds 1200 --seed 7"`.
+SOAK ?=
+.PHONY: soak
+soak: lab-build ## Kill, restart and disturb many runs (10 minutes) and compare where each of them ends
+	@target=$${CARGO_TARGET_DIR:-target}
+	if [[ ! -x $$target/release/meshrun ]]; then cargo build --quiet $(CARGO_FLAGS); fi
+	binary=$$(ls -d $$target/{release,debug}/meshrun 2>/dev/null | head -n 1)
+	MESHRUN_BIN=$$(realpath "$$binary") cargo run --quiet -p meshrun-soak $(CARGO_FLAGS) -- $(SOAK)
 
 .PHONY: clean-cache
 clean-cache: ## Remove .cache: helm, the lab, what tests fetched

@@ -8,12 +8,16 @@ mod lint;
 mod load_balancer;
 mod release;
 mod skew;
+mod teardown;
 
 pub use config::{
     Address, Autoscaling, Budget, Config, Controller, DefaultGateway, LoadBalancer, MissingSecret, Port,
     Scheme, Service, ServiceType, TargetType, Tls, TlsMode, TrafficPolicy,
 };
-use meshrun_sdk::prelude::{Check, Cx, Diagnostic, Plan, Result, Step};
+use meshrun_sdk::{
+    prelude::{Check, Cx, Diagnostic, Plan, Result, Step},
+    protocol::TeardownResponse,
+};
 
 /// The step.
 pub struct Gateway;
@@ -38,6 +42,10 @@ impl Step for Gateway {
 
     fn plan(config: &Config, cx: &Cx<'_>) -> Result<Plan> {
         release::plan(config, cx)
+    }
+
+    fn teardown(config: &Config, cx: &Cx<'_>) -> Result<TeardownResponse> {
+        teardown::teardown(config, cx)
     }
 
     fn check(config: &Config, cx: &Cx<'_>) -> Result<Vec<Check>> {

@@ -3,9 +3,13 @@
 mod config;
 mod health;
 mod release;
+mod teardown;
 
 pub use config::Config;
-use meshrun_sdk::prelude::{Check, Cx, Diagnostic, Plan, Result, Step};
+use meshrun_sdk::{
+    prelude::{Check, Cx, Diagnostic, Plan, Result, Step},
+    protocol::TeardownResponse,
+};
 
 /// The step.
 pub struct IstioBase;
@@ -25,6 +29,10 @@ impl Step for IstioBase {
 
     fn plan(config: &Config, cx: &Cx<'_>) -> Result<Plan> {
         Ok(release::plan(config, cx))
+    }
+
+    fn teardown(config: &Config, cx: &Cx<'_>) -> Result<TeardownResponse> {
+        teardown::teardown(config, cx)
     }
 
     fn check(config: &Config, cx: &Cx<'_>) -> Result<Vec<Check>> {

@@ -73,7 +73,7 @@ async fn carry_out(
 ) -> Result<ExitCode, AppError> {
     if let Some(file) = back_up(args, &planner, &destroy)? {
         report::print_note(&format!(
-            "{} objects of your own are backed up in {}",
+            "{} custom objects are backed up in {}; `kubectl apply -f` brings them back",
             destroy.custom.len(),
             file.display()
         ));

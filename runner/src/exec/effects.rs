@@ -60,6 +60,10 @@ pub(super) async fn label(context: &ActionContext, label: &Label) -> Result<(), 
 /// Restarts workloads one after another, each ready before the next.
 pub(super) async fn restart(context: &ActionContext, restart: &Restart) -> Result<(), StepError> {
     for workload in &restart.workloads {
+        // A workload that is gone has no pods to replace: an earlier step of a destroy may have taken it away.
+        if context.cluster.get(workload).await?.is_none() {
+            continue;
+        }
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let annotations = json!({ "kubectl.kubernetes.io/restartedAt": now });
         let patch = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });

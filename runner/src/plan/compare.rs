@@ -36,7 +36,11 @@ pub(super) async fn compare(
         Origin::Planned => None,
     };
     let Some(live) = live else {
-        validate(apis, object)?;
+        if apis.has_schema(object.api_version(), object.kind()) {
+            validate(apis, object)?;
+        } else {
+            ask_server(cluster, object, manager).await?;
+        }
         let verb = if origin == Origin::Planned { Verb::CreateLater } else { Verb::Create };
         return Ok((change(verb, Vec::new()), None));
     };
@@ -65,6 +69,16 @@ pub(super) async fn compare(
             Ok((change(Verb::Update, diff::asked(&live, &desired)), Some(finding)))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Has the server check a new object of a kind that only its own CRDs define.
+async fn ask_server(cluster: &Arc<dyn Cluster>, object: &Object, manager: &str) -> Result<(), PlanError> {
+    let options = ApplyOptions { manager: manager.into(), force: true, dry_run: true };
+    match cluster.apply(object, &options).await {
+        // Its namespace comes with an earlier step, or a webhook is down: the step finds out when it runs.
+        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::WebhookUnavailable) => Ok(()),
+        answer => answer.map(drop).map_err(Into::into),
     }
 }
 

@@ -61,6 +61,12 @@ impl KnownApis {
         self.versions.get_or_try_init(|| self.cluster.api_versions()).await.cloned()
     }
 
+    /// Whether the schema of a kind is known: built in, or of a planned CRD.
+    pub(crate) fn has_schema(&self, api_version: &str, kind: &str) -> bool {
+        let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        planned.schemas().scope(api_version, kind).is_some()
+    }
+
     /// Says what is wrong with an object, by the types of the built-in kinds and the schemas of the planned CRDs.
     pub(crate) fn validate(&self, object: &Object) -> Vec<SchemaError> {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).schemas().validate(object)

@@ -60,7 +60,16 @@ impl Planner {
             release::adopt(&mut object, &action.release, &action.namespace);
             objects.push(object);
         }
-        let record = previous.as_ref().is_none_or(|previous| !previous.release.is_same(&rendered));
+        let record = match &previous {
+            Some(previous) if previous.release.is_same(&rendered) => false,
+            // Some charts render an install otherwise than an upgrade (istiod 1.30: `failurePolicy`). What was installed
+            // as it would be today needs no second revision.
+            Some(previous) if previous.release.version == 1 => {
+                let installed = self.helm.render(action, &capabilities, false).await?;
+                !previous.release.is_same(&installed)
+            }
+            _ => true,
+        };
         let obsolete = match &previous {
             Some(previous) if record => self.obsolete(previous, &objects, &action.namespace).await?,
             _ => Vec::new(),

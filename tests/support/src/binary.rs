@@ -29,7 +29,16 @@ fn build() -> PathBuf {
     let target = profile.parent().expect("a profile lies in the target directory");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--quiet", "--workspace", "--exclude", "meshrun-tests", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--workspace",
+            "--exclude",
+            "meshrun-tests",
+            "--exclude",
+            "meshrun-soak",
+            "--target-dir",
+        ])
         .arg(target)
         .current_dir(fixtures::root());
     if profile.ends_with("release") {

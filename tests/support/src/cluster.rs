@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
@@ -171,12 +171,12 @@ impl Cluster {
         command.args(["port-forward", "-n", namespace, to, &format!(":{port}")]).stdout(Stdio::piped());
         let mut child = command.spawn().expect("kubectl starts");
         let mut line = String::new();
-        let stdout = child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("kubectl says where");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        stdout.read_line(&mut line).expect("kubectl says where");
         // Forwarding from 127.0.0.1:36713 -> 20001
         let address = line.split(' ').nth(2).unwrap_or_default().to_owned();
         assert!(address.starts_with("127.0.0.1:"), "kubectl port-forward says {line:?}");
-        Forward { address, child }
+        Forward { address, child, _stdout: stdout }
     }
 
     fn command(&self, tool: &str) -> Command {
@@ -191,6 +191,8 @@ pub struct Forward {
     /// Where it is open: `127.0.0.1:PORT`.
     pub address: String,
     child: Child,
+    /// It goes on talking, and ends when nobody listens.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl Drop for Forward {

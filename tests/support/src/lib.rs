@@ -4,7 +4,9 @@
 //! [`cluster()`]: an empty cluster, and nobody else's until they let go of it.
 
 mod binary;
+mod chaos;
 mod cluster;
+mod end_state;
 pub mod fixtures;
 pub mod http;
 mod lab;
@@ -12,7 +14,9 @@ mod objects;
 mod process;
 
 pub use binary::binary;
+pub use chaos::{Chaos, Disturbance, Moment, Round};
 pub use cluster::{Cluster, Forward, Helm, cluster};
+pub use end_state::EndState;
 pub use lab::Lab;
 pub use objects::{Objects, Snapshot};
 pub use process::{Finished, Meshrun, Running};

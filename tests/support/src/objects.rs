@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde_json::{Value, json};
 
 /// Kinds that say nothing about what somebody did, or that change by themselves.
-const IGNORED: [&str; 3] = ["events", "componentstatuses", "nodes"];
+const IGNORED: [&str; 4] = ["events", "componentstatuses", "nodes", "ipaddresses"];
 
 /// Objects by kind and name (`namespace/name`, or `name` where they have no namespace).
 pub struct Objects(BTreeMap<(String, String), Value>);

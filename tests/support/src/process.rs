@@ -145,6 +145,19 @@ impl Running {
         })
     }
 
+    /// Waits until a line of standard output is as wanted; `None` where the command ends or its timeout passes before.
+    pub fn line(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
+        self.stdout.wait_for(self.deadline, wanted)
+    }
+
+    /// Whether the command has ended.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_some()
+    }
+
     /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
         self.signal(Signal::INT);

@@ -1,9 +1,9 @@
 //! What istiod made by itself and nobody takes away with its release.
 //!
-//! Sources: `pilot/pkg/leaderelection/leaderelection.go`, `namespacecontroller.go`, `gatewayclass.go` and
-//! `security/pkg/pki/ca/ca.go` of Istio 1.19.3 and 1.30.3.
+//! The names come from several Istio versions (`pilot/pkg/leaderelection/leaderelection.go`, `gatewayclass.go`,
+//! `namespacecontroller.go`, `security/pkg/pki/ca/ca.go`): an upgrade leaves those of its older versions behind.
 
-use meshrun_mesh_facts::{items, list_served, namespace_of, some_of};
+use meshrun_mesh_facts::{list_served, namespace_of, some_of};
 use meshrun_plugin_common::{list, name_of, reference};
 use meshrun_sdk::{
     prelude::{Cx, Diagnostic, ObjectRef, Result, Value},

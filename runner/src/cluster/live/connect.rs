@@ -2,12 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::{
     Client, Config,
     config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-use super::{Live, discovery::Discovery, failure::failure};
+use super::{Live, discovery::Discovery, failure::failure, send};
 use crate::cluster::{ClusterError, ErrorKind, Result};
 
 /// Which cluster, as the command line says it.
@@ -31,21 +32,22 @@ impl Live {
         config.connect_timeout = Some(Duration::from_secs(10));
         // Watches live longer than any read time-out; a hanging server is noticed by the steps' own time limits.
         config.read_timeout = None;
+        config.default_retry = false;
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
         let doing = format!("connect to {server}");
         let login = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
-        let failed = |error| {
-            let mut error = failure(&doing, error);
+        let failed = |mut error: ClusterError| {
             if let (ErrorKind::Unauthorized, Some(program)) = (error.kind, &login) {
                 error.message = format!("log in with `{program}`: {}", error.message);
             }
             error
         };
-        let client = Client::try_from(config).map_err(failed)?;
+        let client = Client::try_from(config).map_err(|error| failed(failure(&doing, error)))?;
         let discovery = Discovery::default();
         // The APIs are needed in any case. What goes wrong with them is told to who needs them: there it is asked again.
-        let (version, _) = tokio::join!(client.apiserver_version(), discovery.first(&client));
+        let (version, _) =
+            tokio::join!(send::get::<Info>(&client, &doing, "/version"), discovery.first(&client));
         let version = version.map_err(failed)?.git_version;
         Ok(Self { client, context, server, version, discovery })
     }

@@ -5,11 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
-use kube::{Client, core::discovery::v2::APIGroupDiscoveryList};
+use http::Request;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroupList, APIResourceList};
+use kube::{
+    Client,
+    core::discovery::v2::{ACCEPT_AGGREGATED_DISCOVERY_V2, APIGroupDiscoveryList},
+};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::failure::failure;
+use super::send::{self, Repeat};
 use crate::cluster::{ErrorKind, Kind, Result, Scope};
 
 /// Where objects of a kind are found.
@@ -75,10 +79,13 @@ impl Discovery {
 /// Reads every API in two requests (Kubernetes 1.26 and newer; an older server answers with nothing of use).
 async fn read_all(client: &Client) -> Result<HashMap<String, Kinds>> {
     let doing = "read the server's APIs";
-    let (core, groups) =
-        tokio::join!(client.list_core_api_versions_aggregated(), client.list_api_groups_aggregated());
-    let mut all = aggregated(core.map_err(|error| failure(doing, error))?);
-    all.extend(aggregated(groups.map_err(|error| failure(doing, error))?));
+    let ask = async |target| {
+        let request = Request::get(target).header(http::header::ACCEPT, ACCEPT_AGGREGATED_DISCOVERY_V2);
+        send::send(client, doing, send::built(doing, request)?, Repeat::Safe).await
+    };
+    let (core, groups) = tokio::try_join!(ask("/api"), ask("/apis"))?;
+    let mut all = aggregated(core);
+    all.extend(aggregated(groups));
     Ok(all)
 }
 
@@ -92,10 +99,11 @@ fn aggregated(list: APIGroupDiscoveryList) -> HashMap<String, Kinds> {
                 continue;
             }
             let Some(number) = version.version else { continue };
-            let (api_version, base) = match name.as_str() {
-                "" => (number.clone(), format!("/api/{number}")),
-                group => (format!("{group}/{number}"), format!("/apis/{group}/{number}")),
+            let api_version = match name.as_str() {
+                "" => number,
+                group => format!("{group}/{number}"),
             };
+            let base = base(&api_version);
             let kinds = version.resources.into_iter().filter_map(|resource| {
                 let scope = match resource.scope.as_deref() {
                     Some("Namespaced") => Scope::Namespaced,
@@ -110,12 +118,14 @@ fn aggregated(list: APIGroupDiscoveryList) -> HashMap<String, Kinds> {
     all
 }
 
+/// The path of an API: `/api/v1` for the core, else `/apis/GROUP/VERSION`.
+fn base(api_version: &str) -> String {
+    if api_version.contains('/') { format!("/apis/{api_version}") } else { format!("/api/{api_version}") }
+}
+
 async fn read(client: &Client, api_version: &str) -> Result<Kinds> {
-    let (base, answer) = match api_version {
-        "v1" => ("/api/v1".to_owned(), client.list_core_api_resources("v1").await),
-        _ => (format!("/apis/{api_version}"), client.list_api_group_resources(api_version).await),
-    };
-    let list = match answer.map_err(|error| failure(format!("read the API {api_version}"), error)) {
+    let base = base(api_version);
+    let list: APIResourceList = match send::get(client, &format!("read the API {api_version}"), &base).await {
         Ok(list) => list,
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(Kinds::new()),
         Err(error) => return Err(error),
@@ -132,14 +142,13 @@ async fn read(client: &Client, api_version: &str) -> Result<Kinds> {
 /// Every API of a server that cannot say it at once.
 async fn one_by_one(client: &Client) -> Result<Vec<String>> {
     let doing = "read the server's APIs";
-    let groups = client.list_api_groups().await.map_err(|error| failure(doing, error))?;
-    let mut lists = vec![client.list_core_api_resources("v1").await.map_err(|error| failure(doing, error))?];
-    let versions =
-        groups.groups.iter().flat_map(|group| &group.versions).map(|version| version.group_version.as_str());
-    let answers =
-        futures::future::join_all(versions.map(|version| client.list_api_group_resources(version))).await;
-    for answer in answers {
-        match answer.map_err(|error| failure(doing, error)) {
+    let groups: APIGroupList = send::get(client, doing, "/apis").await?;
+    let mut lists: Vec<APIResourceList> = vec![send::get(client, doing, "/api/v1").await?];
+    let versions = groups.groups.iter().flat_map(|group| &group.versions);
+    let asked =
+        versions.map(|version| async { send::get(client, doing, &base(&version.group_version)).await });
+    for answer in futures::future::join_all(asked).await {
+        match answer {
             Ok(list) => lists.push(list),
             // An aggregated API whose server is down, or a CRD that went away meanwhile: helm leaves it out as well.
             Err(error) => tracing::debug!(%error, "an API is listed but does not answer"),
@@ -155,6 +164,36 @@ fn listed_names(list: &APIResourceList) -> Vec<String> {
 
 fn names<'a>(version: &str, kinds: impl Iterator<Item = &'a str>) -> Vec<String> {
     std::iter::once(version.to_owned()).chain(kinds.map(|kind| format!("{version}/{kind}"))).collect()
+}
+
+/// Every kind that can be listed, in the first version of its group that has it: the preferred one comes first.
+/// Asked anew each time: what was installed or removed since must show.
+pub(super) async fn kinds(client: &Client) -> Result<Vec<Kind>> {
+    let doing = "read the server's APIs";
+    let groups: APIGroupList = send::get(client, doing, "/apis").await?;
+    let versions =
+        groups.groups.iter().flat_map(|group| &group.versions).map(|one| one.group_version.as_str());
+    let mut seen = BTreeSet::new();
+    let mut kinds = Vec::new();
+    for version in ["v1"].into_iter().chain(versions) {
+        let list: APIResourceList = match send::get(client, doing, &base(version)).await {
+            Ok(list) => list,
+            // An aggregated API whose server is down has nothing to list.
+            Err(error) => {
+                tracing::debug!(%error, version, "an API is listed but does not answer");
+                continue;
+            }
+        };
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        for resource in list.resources {
+            let listable = resource.verbs.iter().any(|verb| verb == "list") && !resource.name.contains('/');
+            if listable && seen.insert((group.to_owned(), resource.kind.clone())) {
+                let (api_version, namespaced) = (version.to_owned(), resource.namespaced);
+                kinds.push(Kind { api_version, kind: resource.kind, namespaced });
+            }
+        }
+    }
+    Ok(kinds)
 }
 
 #[cfg(test)]
@@ -192,38 +231,4 @@ mod tests {
         let list = json!({ "kind": "APIGroupList", "groups": [{ "name": "apps" }] });
         assert!(aggregated(serde_json::from_value(list).expect("unknown fields are ignored")).is_empty());
     }
-}
-
-/// Every kind that can be listed, in the first version of its group that has it: the preferred one comes first.
-/// Asked anew each time: what was installed or removed since must show.
-pub(super) async fn kinds(client: &Client) -> Result<Vec<Kind>> {
-    let doing = "read the server's APIs";
-    let groups = client.list_api_groups().await.map_err(|error| failure(doing, error))?;
-    let versions =
-        groups.groups.iter().flat_map(|group| &group.versions).map(|one| one.group_version.as_str());
-    let mut seen = BTreeSet::new();
-    let mut kinds = Vec::new();
-    for version in ["v1"].into_iter().chain(versions) {
-        let list = match version {
-            "v1" => client.list_core_api_resources("v1").await,
-            version => client.list_api_group_resources(version).await,
-        };
-        let list = match list {
-            Ok(list) => list,
-            // An aggregated API whose server is down has nothing to list.
-            Err(error) => {
-                tracing::debug!(%error, version, "an API is listed but does not answer");
-                continue;
-            }
-        };
-        let group = version.split_once('/').map_or("", |(group, _)| group);
-        for resource in list.resources {
-            let listable = resource.verbs.iter().any(|verb| verb == "list") && !resource.name.contains('/');
-            if listable && seen.insert((group.to_owned(), resource.kind.clone())) {
-                let (api_version, namespaced) = (version.to_owned(), resource.namespaced);
-                kinds.push(Kind { api_version, kind: resource.kind, namespaced });
-            }
-        }
-    }
-    Ok(kinds)
 }

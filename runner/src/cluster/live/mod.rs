@@ -6,6 +6,7 @@ mod failure;
 mod http_get;
 mod pods;
 mod requests;
+mod send;
 mod watch;
 
 use async_trait::async_trait;

@@ -1,37 +1,21 @@
-//! Reading and writing objects: plain requests with JSON bodies, tried again only where that is safe.
-
-use std::time::Duration;
+//! Reading and writing objects: plain requests with JSON bodies.
 
 use http::{Method, Request};
 use kube::core::Status;
 use meshrun_protocol::{ListQuery, ObjectRef};
 use serde_json::Value;
 
-use super::{Live, discovery::Resource, failure::failure};
+use super::{
+    Live,
+    discovery::Resource,
+    failure::failure,
+    send::{self, Repeat},
+};
 use crate::cluster::{ApplyOptions, ClusterError, ErrorKind, Object, Result};
 
 /// Objects that one answer of a list holds at most, as in kubectl. A limit also keeps the first list of a new CRD from
 /// being refused for a second (`storage is (re)initializing`): with one, the server reads past its empty cache.
 const PAGE: usize = 500;
-/// Waits before the attempts after the first: long enough for an API server to restart.
-const BACKOFF: [Duration; 6] = [
-    Duration::from_millis(100),
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
-    Duration::from_millis(1600),
-    Duration::from_millis(3200),
-];
-
-/// Whether the same request may be sent twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeat {
-    /// Its effect is the same.
-    Safe,
-    /// A second one could fail although the first succeeded.
-    Never,
-}
-
 impl Live {
     pub(super) async fn read(&self, object: &ObjectRef) -> Result<Option<Object>> {
         let doing = format!("get {object}");
@@ -165,32 +149,12 @@ impl Live {
         (body, content_type): (Option<&Value>, &str),
         repeat: Repeat,
     ) -> Result<Value> {
-        let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
-        let mut waits = BACKOFF.iter();
-        loop {
-            let request = Request::builder()
-                .method(method.clone())
-                .uri(target)
-                .header(http::header::CONTENT_TYPE, content_type)
-                .body(body.clone())
-                .map_err(|error| ClusterError::new(doing, ErrorKind::Other, error.to_string()))?;
-            let error = match self.client.request::<Value>(request).await {
-                Ok(value) => return Ok(value),
-                Err(error) => failure(doing, error),
-            };
-            let again = match error.kind {
-                // The client has tried 429, 503 and 504 again by itself, as the server asked (Retry-After).
-                ErrorKind::ServerBusy | ErrorKind::Unreachable => repeat == Repeat::Safe,
-                _ => false,
-            };
-            match waits.next() {
-                Some(wait) if again => {
-                    tracing::debug!(%error, ?wait, "the request is tried again");
-                    tokio::time::sleep(*wait).await;
-                }
-                _ => return Err(error),
-            }
-        }
+        let mut request = send::built(
+            doing,
+            Request::builder().method(method).uri(target).header(http::header::CONTENT_TYPE, content_type),
+        )?;
+        *request.body_mut() = body.map(Value::to_string).unwrap_or_default().into_bytes();
+        send::send(&self.client, doing, request, repeat).await
     }
 }
 

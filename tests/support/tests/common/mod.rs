@@ -221,5 +221,6 @@ pub fn check(name: &str, said: &str) {
     settings.set_omit_expression(true);
     settings.add_filter("sha256:[0-9a-f]{64}", "sha256:[DIGEST]");
     settings.add_filter(r"\b\d+\.\ds\b", "[TIME]");
+    settings.add_filter(r"it has \d+ bytes and needs \d+", "it has [SIZE] bytes and needs [SIZE]");
     settings.bind(|| insta::assert_snapshot!(name, said));
 }

@@ -1,0 +1,72 @@
+//! The outcome: how often what was done, and how often a run did not end as it should.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use meshrun_tests::Round;
+
+/// What was counted.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    rows: BTreeMap<&'static str, Row>,
+    problems: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    runs: usize,
+    /// Runs that were over before it could happen.
+    missed: usize,
+    differing: usize,
+    longest: Duration,
+}
+
+impl Table {
+    pub(crate) fn add(&mut self, kind: &'static str, round: Round) {
+        let row = self.rows.entry(kind).or_default();
+        row.runs += 1;
+        row.missed += usize::from(!round.happened);
+        row.longest = row.longest.max(round.took);
+        if !round.problems.is_empty() {
+            row.differing += 1;
+            let problems = round.problems.join("\n").replace('\n', "\n    ");
+            self.problems.push(format!("{}\n    {problems}", round.disturbance));
+        }
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.problems.is_empty() && !self.rows.is_empty()
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            writeln!(f, "{problem}\n")?;
+        }
+        writeln!(
+            f,
+            "{:<24} {:>5} {:>9} {:>10} {:>9}",
+            "disturbed at", "runs", "happened", "differing", "longest"
+        )?;
+        let mut all = Row::default();
+        for (kind, row) in &self.rows {
+            line(f, kind, row)?;
+            all.runs += row.runs;
+            all.missed += row.missed;
+            all.differing += row.differing;
+            all.longest = all.longest.max(row.longest);
+        }
+        line(f, "all", &all)
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, kind: &str, row: &Row) -> fmt::Result {
+    let happened = row.runs - row.missed;
+    writeln!(
+        f,
+        "{kind:<24} {:>5} {happened:>9} {:>10} {:>8.1}s",
+        row.runs,
+        row.differing,
+        row.longest.as_secs_f64()
+    )
+}
