@@ -13,6 +13,7 @@ use crate::{
     plugin::Limits,
     report,
     spec::{self, Finding},
+    text::counted,
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: PipelineArgs) -> Result<ExitCode, AppError> {
@@ -26,9 +27,9 @@ pub(super) async fn run(global: &GlobalArgs, args: PipelineArgs) -> Result<ExitC
     let steps = prepared.pipeline.steps.len();
     let file = args.pipeline.display();
     let warnings = findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
-    let mut summary = format!("{file} is valid: {steps} steps");
+    let mut summary = format!("{file} is valid: {}", counted(steps, "step"));
     if warnings > 0 {
-        summary.push_str(&format!(", {warnings} warnings"));
+        summary.push_str(&format!(", {}", counted(warnings, "warning")));
     }
     if !later.is_empty() {
         summary.push_str(&format!("; checked only when their needs have run: {}", later.join(", ")));

@@ -1,19 +1,16 @@
 //! The plugin author's view: a workspace that knows the SDK alone, built by its own cargo, used in a pipeline.
 
-mod common;
+use std::{env, path::PathBuf, process::Command};
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::Command,
+use meshrun_tests::{
+    fixtures,
+    sandbox::{Sandbox, built, check},
 };
-
-use common::{Sandbox, check};
-use meshrun_tests::fixtures;
 
 /// Builds the SDK's example as its author would and returns its file.
 fn echo() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("author");
+    // Where the tests of the plugin loader build it too.
+    let target = built().parent().expect("target").join("test-plugins");
     let build = |offline: &[&str]| {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--locked", "--target-dir"]).arg(&target).args(offline);

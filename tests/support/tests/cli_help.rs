@@ -1,8 +1,9 @@
 //! What `meshrun` says of itself, 80 columns wide.
 
-mod common;
-
-use common::{Sandbox, check};
+use meshrun_tests::{
+    fixtures,
+    sandbox::{Sandbox, check},
+};
 
 /// Every command, as `meshrun --help` lists them, and those below it.
 const COMMANDS: [&str; 14] = [
@@ -55,6 +56,27 @@ fn every_command_has_a_help_that_fits_the_screen() {
         );
         check(&format!("help_{}", command.replace([' ', '-'], "_")), own);
     }
+}
+
+#[test]
+fn help_and_documentation_have_the_same_exit_codes() {
+    let help = Sandbox::new().run("--help").success().stdout;
+    let (_, codes) = help.split_once("Exit codes (docs/exit-codes.md): ").expect("exit codes");
+    let told: Vec<String> = codes
+        .split(", ")
+        .flat_map(|code| code.split(",\n"))
+        .map(|code| code.trim().replace('\u{a0}', " "))
+        .collect();
+    let document = fs_err::read_to_string(fixtures::root().join("docs/exit-codes.md")).expect("the document");
+    let documented: Vec<String> = document
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.split('|').map(str::trim).skip(1);
+            let code: u8 = cells.next()?.parse().ok()?;
+            Some(format!("{code} {}", cells.next()?.trim_matches('`')))
+        })
+        .collect();
+    assert_eq!(told, documented);
 }
 
 #[test]

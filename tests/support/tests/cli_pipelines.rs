@@ -1,10 +1,8 @@
 //! The shipped pipelines without a cluster: validated, rehearsed with stand-in and with real charts, drawn, vendored.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{Outcome, Sandbox, check, real_charts, shipped};
+use meshrun_tests::sandbox::{Outcome, Sandbox, check, real_charts, shipped};
 use serde_json::Value;
 
 #[test]
@@ -45,21 +43,30 @@ fn story(rehearsal: &Outcome) -> String {
 }
 
 #[test]
-fn shipped_pipelines_are_rehearsed_with_the_stand_in_charts() {
-    let sandbox = Sandbox::with_pipelines();
+fn shipped_pipelines_are_rehearsed() {
+    let stand_in = Sandbox::with_pipelines();
     for name in shipped() {
-        let rehearsal = sandbox.run(&format!("rehearse pipelines/{name}.yaml --report json")).success();
+        let rehearsal = stand_in.run(&format!("rehearse pipelines/{name}.yaml --report json")).success();
         check(&format!("pipelines_rehearse_{name}"), &story(&rehearsal));
     }
 }
 
+/// The stand-in charts are worth what they have in common with the real ones.
 #[test]
-fn shipped_pipelines_are_rehearsed_with_the_real_charts() {
+fn real_charts_make_the_same_rehearsal_as_their_stand_ins() {
     let Some(charts) = real_charts() else { return };
-    let sandbox = Sandbox::with_pipelines().env("MESHRUN_CHARTS", &charts);
+    let (stand_in, real) =
+        (Sandbox::with_pipelines(), Sandbox::with_pipelines().env("MESHRUN_CHARTS", &charts));
     for name in shipped() {
-        let rehearsal = sandbox.run(&format!("rehearse pipelines/{name}.yaml --report json")).success();
-        check(&format!("pipelines_rehearse_{name}_for_real"), &story(&rehearsal));
+        let rehearse = format!("rehearse pipelines/{name}.yaml --report json");
+        let real = story(&real.run(&rehearse).success());
+        // Kiali's chart looks for what the rehearsal does not have; its stand-in has no such template.
+        let real: String = real
+            .lines()
+            .filter(|line| !line.contains(" looks up objects "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(real, story(&stand_in.run(&rehearse).success()), "{name}");
     }
 }
 

@@ -1,10 +1,8 @@
 //! What is around a pipeline is wrong: the cluster, the kubeconfig, helm, a chart, a plugin file, the command line.
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 
-use common::{Sandbox, built, check, steps};
+use meshrun_tests::sandbox::{Sandbox, built, check, steps};
 
 const MINIMAL: &str =
     "name: test\nsteps:\n  - id: base\n    uses: istio-base\n    with: { version: 1.30.3 }\n";

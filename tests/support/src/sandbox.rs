@@ -1,5 +1,4 @@
 //! A directory to run the built `meshrun` in, and what it said as a transcript for snapshots.
-#![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this module")]
 
 use std::{
     env, fmt,
@@ -7,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use meshrun_tests::{Meshrun, binary, fixtures};
 use tempfile::TempDir;
+
+use crate::{Meshrun, binary, fixtures};
 
 /// The directory of the binary and its plugins.
 pub fn built() -> &'static Path {
@@ -133,7 +133,8 @@ impl Sandbox {
     /// Takes out of a text what differs from machine to machine.
     fn anonymous(&self, text: &str) -> String {
         let sandbox = self.directory.path().display().to_string();
-        let places = [(built(), "[BUILT]"), (fixtures::root(), "[REPO]")];
+        let target = built().parent().expect("target");
+        let places = [(built(), "[BUILT]"), (target, "[TARGET]"), (fixtures::root(), "[REPO]")];
         let text = text.replace(&sandbox, "[DIR]");
         places.iter().fold(text, |text, (path, name)| text.replace(&path.display().to_string(), name))
     }
@@ -185,7 +186,7 @@ impl fmt::Display for Outcome {
 /// Compares what was said with the snapshot; digests, times and sizes are made alike.
 pub fn check(name: &str, said: &str) {
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../snapshots");
+    settings.set_snapshot_path("../tests/snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.add_filter("sha256:[0-9a-f]{64}", "sha256:[DIGEST]");
