@@ -71,7 +71,8 @@ fn version(config: &Config, cx: &Cx<'_>, pods: &[Value]) -> Check {
     } else if right.is_empty() {
         Check::failed(id, title, "istiod has no pods")
     } else {
-        Check::passed(id, title, format!("{} says so", right.join(", ")))
+        let verb = if right.len() == 1 { "says" } else { "say" };
+        Check::passed(id, title, format!("{} {verb} so", right.join(", ")))
     }
 }
 

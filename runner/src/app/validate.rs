@@ -21,7 +21,7 @@ pub(super) async fn run(global: &GlobalArgs, args: PipelineArgs) -> Result<ExitC
     findings.extend(prepared.pipeline.warnings.iter().cloned());
     let findings = spec::settle(findings)?;
     for finding in &findings {
-        report::print(&format!("{finding}\n"))?;
+        report::print(&format!("{finding}\n\n"))?;
     }
     let steps = prepared.pipeline.steps.len();
     let file = args.pipeline.display();

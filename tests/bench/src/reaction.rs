@@ -29,8 +29,11 @@ use crate::{client, subject::Subject};
 /// When objects became what is waited for: by kind and name.
 type Turns = Arc<Mutex<HashMap<(String, String), Instant>>>;
 
+/// One row of [`WAITS`].
+type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// An action's wait, and the objects it waits for; each must have turned.
-const WAITS: [(&str, &str, &[(&str, &str)]); 5] = [
+const WAITS: [Row; 5] = [
     ("istiod", "available", &[("Deployment", "istiod")]),
     (
         "istiod",

@@ -31,6 +31,24 @@ pub fn charts() -> PathBuf {
     }
 }
 
+/// Returns a chart of [`charts()`] as helm takes it: `chart("base", "1.30.3")`, a directory or an archive.
+pub fn chart(name: &str, version: &str) -> PathBuf {
+    let directory = charts().join(format!("{name}-{version}"));
+    if directory.is_dir() { directory } else { charts().join(format!("{name}-{version}.tgz")) }
+}
+
+/// Returns the CRDs of the Prometheus operator that pipelines use: the real ones where there are any (`MESHRUN_CRDS`,
+/// else `../shared/crds` beside the repository), else a stand-in that takes anything.
+pub fn monitor_crds() -> Vec<PathBuf> {
+    let directory = env::var_os("MESHRUN_CRDS").map_or_else(|| root().join("../shared/crds"), PathBuf::from);
+    let real = ["servicemonitors", "podmonitors"]
+        .map(|plural| directory.join(format!("monitoring.coreos.com_{plural}.yaml")));
+    if real.iter().all(|file| file.is_file()) {
+        return real.into();
+    }
+    vec![root().join("tests/fixtures/crds/monitors.yaml")]
+}
+
 /// Returns the path of a client tool, installed into the cache of the repository where it is missing: `helm`, `helm4` or
 /// `kubectl`.
 ///

@@ -84,8 +84,9 @@ fn helm_that_is_missing_or_does_not_fit() {
         .script("mute", "#!/bin/sh\nexit 3\n")
         .script("noise", "#!/bin/sh\necho hello\n")
         .file("text", "hello\n")
-        .env("MESHRUN_HELM", "")
-        .env("MESHRUN_CACHE", "cache");
+        .file("bin/no-helm", "")
+        .env("PATH", "bin")
+        .env("MESHRUN_HELM", "");
     check(
         "helm",
         &sandbox.session(&[

@@ -142,11 +142,22 @@ fn a_cluster_that_does_not_let_us_in_ends_the_run_before_anything_is_changed() {
         "--serviceaccount=default:reader",
     ]);
     let token = cluster.kubectl(["create", "token", "reader", "-n", "default"]);
+    cluster.kubectl(["create", "serviceaccount", "auditor", "-n", "default"]);
+    cluster.kubectl(["create", "clusterrole", "meshrun-auditor", "--verb=get,list,watch", "--resource=*.*"]);
+    cluster.kubectl([
+        "create",
+        "clusterrolebinding",
+        "meshrun-auditor",
+        "--clusterrole=meshrun-auditor",
+        "--serviceaccount=default:auditor",
+    ]);
+    let auditor = cluster.kubectl(["create", "token", "auditor", "-n", "default"]);
     let home = TempDir::new().expect("a temporary directory");
     let before = cluster.objects().snapshot();
     let cases = [
         ("wrong token", json!({ "token": "wrong" }), None),
         ("few rights", json!({ "token": token.trim() }), None),
+        ("may read and not write", json!({ "token": auditor.trim() }), None),
         ("nobody answers", json!({ "token": "any" }), Some("https://127.0.0.1:1")),
     ];
     for (name, user, server) in cases {

@@ -51,10 +51,10 @@ fn works_with_the_releases(helm: Helm) {
 fn releases_made_by_helm_are_taken_over() {
     for helm in [Helm::V3, Helm::V4] {
         let cluster = cluster();
-        let chart = |name: &str| fixtures::charts().join(name).to_string_lossy().into_owned();
+        let chart = |name: &str| fixtures::chart(name, "1.30.3").to_string_lossy().into_owned();
         cluster.kubectl(["create", "namespace", MESH]);
-        cluster.helm(helm, ["install", "istio-base", &chart("base-1.30.3"), "-n", MESH]);
-        cluster.helm(helm, ["install", "istiod", &chart("istiod-1.30.3"), "-n", MESH, "--wait"]);
+        cluster.helm(helm, ["install", "istio-base", &chart("base"), "-n", MESH]);
+        cluster.helm(helm, ["install", "istiod", &chart("istiod"), "-n", MESH, "--wait"]);
         let uid = cluster.get("deployment", MESH, "istiod")["metadata"]["uid"].clone();
         let finished = cluster.meshrun(["run"]).arg(fixtures::pipeline("minimal.yaml")).run().expect_code(0);
         assert_eq!(cluster.get("deployment", MESH, "istiod")["metadata"]["uid"], uid, "{helm:?}\n{finished}");

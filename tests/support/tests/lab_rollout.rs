@@ -199,25 +199,42 @@ fn annotations_for_an_aws_load_balancer_are_strings() {
 #[test]
 fn monitors_appear_where_a_prometheus_operator_is() {
     let cluster = cluster();
-    let crds = fixtures::root().join("../shared/crds");
-    let crds = std::env::var_os("MESHRUN_CRDS").map_or(crds, Into::into);
-    if !crds.is_dir() {
-        return eprintln!("skipped: no CRDs of the Prometheus operator at {}", crds.display());
+    for file in fixtures::monitor_crds() {
+        cluster.apply(&file);
     }
-    for entry in fs_err::read_dir(&crds).expect("CRDs").flatten() {
-        if entry.file_name().to_string_lossy().contains("monitor") {
-            cluster.apply(&entry.path());
-        }
-    }
+    cluster.kubectl(["wait", "--for=condition=Established", "crd", "--all"]);
     run(&cluster, "prod.yaml").expect_code(0);
     let objects = cluster.objects();
-    let istiod: Vec<&str> = objects.names("ServiceMonitor").collect();
-    println!("{istiod:?} {:?}", objects.names("PodMonitor").collect::<Vec<_>>());
-    for name in istiod {
-        println!("{}", objects.of("ServiceMonitor", name)["spec"]);
-    }
-    for name in objects.names("PodMonitor") {
-        println!("{}", objects.of("PodMonitor", name)["spec"]);
+    // Guide: /stats/prometheus at istiod and at the gateway's status port, where both answer 404, without the label
+    // that Prometheus selects by.
+    objects.check(
+        "ServiceMonitor",
+        "istio-system/istio-system",
+        &[
+            ("/metadata/labels", json!({ "app": "istiod", "release": "prometheus" })),
+            ("/spec/selector/matchLabels", json!({ "app": "istiod" })),
+            ("/spec/endpoints", json!([{ "port": "http-monitoring", "path": "/metrics" }])),
+        ],
+    );
+    objects.check(
+        "PodMonitor",
+        "istio-system/istio-gateway",
+        &[
+            ("/metadata/labels", json!({ "app": "istio-gateway", "release": "prometheus" })),
+            ("/spec/selector/matchLabels", json!({ "istio": "gateway" })),
+            (
+                "/spec/podMetricsEndpoints",
+                json!([{ "port": "http-envoy-prom", "path": "/stats/prometheus" }]),
+            ),
+        ],
+    );
+    assert_eq!(objects.names("ServiceMonitor").count() + objects.names("PodMonitor").count(), 2);
+    // The port names exist where the monitors look for them.
+    let ports = objects.of("Service", "istio-system/istiod")["spec"]["ports"].to_string();
+    assert!(ports.contains("http-monitoring"), "{ports}");
+    for pod in objects.names("Pod").filter(|pod| pod.starts_with("istio-system/istio-gateway")) {
+        let ports = objects.of("Pod", pod)["spec"]["containers"][0]["ports"].to_string();
+        assert!(ports.contains("http-envoy-prom"), "{pod}: {ports}");
     }
 }
 
