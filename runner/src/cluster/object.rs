@@ -1,15 +1,17 @@
 //! A Kubernetes object as JSON, with the accessors that the engine needs.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use meshrun_protocol::ObjectRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// A whole Kubernetes object: a JSON object with `apiVersion`, `kind` and `metadata.name`.
+///
+/// A clone shares the JSON until one of the two is changed: a chart's CRDs are megabytes that a plan holds many times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Object(Value);
+pub struct Object(Arc<Value>);
 
 impl Object {
     /// Takes JSON that has what every object must have.
@@ -26,7 +28,7 @@ impl Object {
                 Some(_) => return Err(format!("has a {name} that is no text")),
             }
         }
-        Ok(Self(value))
+        Ok(Self(Arc::new(value)))
     }
 
     /// `apps/v1`.
@@ -81,7 +83,10 @@ impl Object {
 
     /// Puts the object into a namespace.
     pub fn set_namespace(&mut self, namespace: Option<&str>) {
-        if let Some(metadata) = self.0["metadata"].as_object_mut() {
+        if self.at("/metadata/namespace").and_then(Value::as_str) == namespace {
+            return;
+        }
+        if let Some(metadata) = self.json_mut()["metadata"].as_object_mut() {
             match namespace {
                 Some(namespace) => metadata.insert("namespace".into(), json!(namespace)),
                 None => metadata.remove("namespace"),
@@ -116,12 +121,12 @@ impl Object {
 
     /// The JSON, to change it.
     pub fn json_mut(&mut self) -> &mut Value {
-        &mut self.0
+        Arc::make_mut(&mut self.0)
     }
 
     /// The JSON itself.
     pub fn into_json(self) -> Value {
-        self.0
+        Arc::unwrap_or_clone(self.0)
     }
 }
 
