@@ -1,8 +1,6 @@
 //! `meshrun upgrade-path`: the hops and what to do at each, as text and JSON; ways that do not exist.
 
-mod common;
-
-use common::{Sandbox, check};
+use meshrun_tests::sandbox::{Sandbox, check};
 
 #[test]
 fn path_from_the_version_of_the_guide_to_the_newest() {
