@@ -211,7 +211,7 @@ impl Planner {
         }
     }
 
-    async fn release_changes(
+    pub(super) async fn release_changes(
         &self,
         release: &ReleaseWork,
     ) -> Result<(Vec<Change>, Vec<Diagnostic>), PlanError> {

@@ -119,9 +119,9 @@ fn kept_plan_is_carried_out_only_while_it_holds() {
         let patch = json!({ "data": { "mesh": value } }).to_string();
         cluster.kubectl(["patch", "configmap", "istio", "-n", MESH, "--type=merge", "-p", &patch]);
     };
-    edit("one");
+    edit("accessLogFile: one");
     keep();
-    edit("two");
+    edit("accessLogFile: two");
     let before = cluster.objects().snapshot();
     let finished = carry_out()
         .expect_code(6)

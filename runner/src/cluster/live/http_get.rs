@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::failure::failure;
+use super::{failure::failure, send::open};
 use crate::cluster::{ClusterError, ErrorKind, Result};
 
 /// Bytes of a body that are read; a longer one is an error, not a shortened truth.
@@ -44,7 +44,9 @@ async fn answer(client: &Client, query: &HttpQuery, doing: &str) -> Result<HttpR
         }
         Endpoint::Pod { namespace, pod, port } => {
             let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-            let mut forward = api.portforward(pod, &[*port]).await.map_err(|error| failure(doing, error))?;
+            let mut forward =
+                open(async || api.portforward(pod, &[*port]).await.map_err(|error| failure(doing, error)))
+                    .await?;
             let stream = forward
                 .take_stream(*port)
                 .ok_or_else(|| unreachable(doing, "the server opened no stream for the port".into()))?;

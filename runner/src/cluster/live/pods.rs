@@ -8,7 +8,7 @@ use kube::{
 use meshrun_protocol::{ExecQuery, ExecResult, LogsQuery};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::failure::failure;
+use super::{failure::failure, send::open};
 use crate::cluster::{ClusterError, ErrorKind, Result};
 
 /// Lines of a log where the query does not say.
@@ -21,17 +21,18 @@ pub(super) async fn logs(client: &Client, query: &LogsQuery) -> Result<String> {
         tail_lines: Some(i64::from(query.tail.unwrap_or(DEFAULT_TAIL))),
         ..LogParams::default()
     };
-    api.logs(&query.pod, &params)
-        .await
-        .map_err(|error| failure(format!("read the log of Pod {}/{}", query.namespace, query.pod), error))
+    let doing = format!("read the log of Pod {}/{}", query.namespace, query.pod);
+    open(async || api.logs(&query.pod, &params).await.map_err(|error| failure(&doing, error))).await
 }
 
 pub(super) async fn exec(client: &Client, query: &ExecQuery) -> Result<ExecResult> {
     let doing = format!("run `{}` in Pod {}/{}", query.command.join(" "), query.namespace, query.pod);
     let api: Api<Pod> = Api::namespaced(client.clone(), &query.namespace);
     let params = AttachParams { container: query.container.clone(), ..AttachParams::default() }.stderr(true);
-    let mut process =
-        api.exec(&query.pod, &query.command, &params).await.map_err(|error| failure(&doing, error))?;
+    let mut process = open(async || {
+        api.exec(&query.pod, &query.command, &params).await.map_err(|error| failure(&doing, error))
+    })
+    .await?;
     let status = process.take_status();
     let (stdout, stderr) = tokio::join!(text(process.stdout()), text(process.stderr()));
     let status = match status {

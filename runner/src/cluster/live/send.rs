@@ -62,6 +62,21 @@ pub(super) async fn send<T: DeserializeOwned>(
     }
 }
 
+/// Opens a stream to a pod: again where the server was busy, which has done nothing then. Not as long as for a request:
+/// a pod's node that fails looks the same.
+pub(super) async fn open<T, F: Future<Output = Result<T>>>(attempt: impl Fn() -> F) -> Result<T> {
+    for wait in &BACKOFF[..4] {
+        match attempt().await {
+            Err(error) if error.kind == ErrorKind::ServerBusy => {
+                tracing::debug!(%error, ?wait, "the stream is opened again");
+                tokio::time::sleep(*wait).await;
+            }
+            answer => return answer,
+        }
+    }
+    attempt().await
+}
+
 /// Sends a GET that needs no other headers.
 pub(super) async fn get<T: DeserializeOwned>(client: &Client, doing: &str, target: &str) -> Result<T> {
     send(client, doing, built(doing, Request::get(target))?, Repeat::Safe).await
