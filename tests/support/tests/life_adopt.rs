@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use meshrun_tests::{Cluster, Helm, Objects, cluster, fixtures};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 const MESH: &str = "istio-system";
