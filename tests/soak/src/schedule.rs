@@ -14,10 +14,11 @@ pub(crate) fn schedule(
     faults: usize,
 ) -> Vec<(&'static str, Disturbance)> {
     let mut random = StdRng::seed_from_u64(seed);
-    // The longest first, so that every kind of action has its turn before some have a second one.
     let mut kinds: Vec<(&'static str, Vec<Moment>)> =
         moments.iter().map(|(kind, moments)| (*kind, moments.clone())).collect();
     for (_, moments) in &mut kinds {
+        // Steps that run side by side tell their events in another order each time; the seed shall decide.
+        moments.sort();
         moments.shuffle(&mut random);
     }
     let mut rounds = Vec::new();

@@ -169,8 +169,9 @@ impl Running {
     }
 
     /// Sends SIGKILL and waits for the end.
-    pub fn kill(self) -> Finished {
-        self.signal(Signal::KILL);
+    pub fn kill(mut self) -> Finished {
+        // Not by process id: one that has ended may be another process's by now.
+        let _ = self.child.kill();
         self.wait()
     }
 
