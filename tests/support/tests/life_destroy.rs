@@ -31,11 +31,16 @@ const APPLICATION: &str = r#"
 struct Scene<'a> {
     cluster: &'a Cluster,
     directory: TempDir,
+    pipeline: &'static str,
 }
 
 impl<'a> Scene<'a> {
     fn new(cluster: &'a Cluster) -> Self {
-        Self { cluster, directory: TempDir::new().expect("a directory") }
+        Self::with(cluster, "prod.yaml")
+    }
+
+    fn with(cluster: &'a Cluster, pipeline: &'static str) -> Self {
+        Self { cluster, directory: TempDir::new().expect("a directory"), pipeline }
     }
 
     /// Applies a manifest with `kubectl apply`, as people do.
@@ -46,12 +51,12 @@ impl<'a> Scene<'a> {
     }
 
     fn run(&self) {
-        self.cluster.meshrun(["run"]).arg(fixtures::pipeline("prod.yaml")).run().expect_code(0);
+        self.cluster.meshrun(["run"]).arg(fixtures::pipeline(self.pipeline)).run().expect_code(0);
     }
 
     fn destroy(&self, more: &[&str]) -> meshrun_tests::Meshrun {
         let destroy = self.cluster.meshrun(["destroy", "--yes", "--report", "json"]).args(more);
-        destroy.arg(fixtures::pipeline("prod.yaml")).current_dir(self.directory.path())
+        destroy.arg(fixtures::pipeline(self.pipeline)).current_dir(self.directory.path())
     }
 }
 
@@ -103,13 +108,16 @@ fn names_everything_that_is_left_and_leaves_strangers_alone() {
 #[test]
 fn with_crds_leaves_exactly_what_was_there_before() {
     let cluster = cluster();
-    let scene = Scene::new(&cluster);
     let empty = cluster.objects();
-    scene.run();
-    let finished = scene.destroy(&["--crds"]).run().expect_code(0);
-    assert_eq!(difference(&empty, &settled(&cluster)), Vec::<String>::new(), "{finished}");
+    for pipeline in ["latest.yaml", "prod.yaml"] {
+        let scene = Scene::with(&cluster, pipeline);
+        scene.run();
+        let finished = scene.destroy(&["--crds"]).run().expect_code(0);
+        assert_eq!(difference(&empty, &settled(&cluster)), Vec::<String>::new(), "{finished}");
+    }
 
     // The same where the mesh's namespace is somebody else's.
+    let scene = Scene::new(&cluster);
     scene.kubectl_apply(STRANGERS);
     let before = cluster.objects();
     scene.run();
