@@ -1,7 +1,6 @@
 //! The cluster that tests run against, and the witnesses that look at it without meshrun: kubectl, helm 3, helm 4.
 
 use std::{
-    collections::BTreeMap,
     env,
     ffi::OsStr,
     io::{BufRead, BufReader},
@@ -164,24 +163,6 @@ impl Cluster {
             "json",
             "--show-managed-fields",
         ])))
-    }
-
-    /// Returns what an undisturbed run of a shipped pipeline makes, and goes back to the empty cluster: what a disturbed
-    /// one must come to as well.
-    ///
-    /// # Panics
-    /// When that run fails.
-    pub fn undisturbed(&self, pipeline: &str) -> BTreeMap<String, Value> {
-        static KNOWN: Mutex<BTreeMap<String, BTreeMap<String, Value>>> = Mutex::new(BTreeMap::new());
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = known.get(pipeline) {
-            return made.clone();
-        }
-        self.meshrun(["run"]).arg(fixtures::pipeline(pipeline)).run().expect_code(0);
-        let made = self.objects().made();
-        self.reset();
-        known.insert(pipeline.into(), made.clone());
-        made
     }
 
     /// Opens a way to a port behind an object: `forward("istio-system", "svc/kiali", 20001)`.

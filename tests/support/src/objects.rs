@@ -1,8 +1,11 @@
 //! What was in a cluster at one moment, as an independent witness saw it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Kinds that say nothing about what somebody did, or that change by themselves.
 const IGNORED: [&str; 4] = ["events", "componentstatuses", "nodes", "ipaddresses"];
@@ -84,42 +87,15 @@ impl Objects {
         assert!(differences.is_empty(), "{kind} {name}:\n{}", differences.join("\n"));
     }
 
-    /// Returns what meshrun made and still looks after, by kind and name: each object without what differs from one run
-    /// to the next (versions, addresses, keys) and without what others add.
-    pub fn made(&self) -> BTreeMap<String, Value> {
+    /// Returns kind and name of what meshrun made: what has a field that it, or it as helm, looks after.
+    pub fn made(&self) -> BTreeSet<String> {
         let by_us = |object: &Value| {
             let fields = object["metadata"]["managedFields"].as_array().into_iter().flatten();
             fields
                 .filter_map(|field| field["manager"].as_str())
                 .any(|name| name == "meshrun" || name == "helm")
         };
-        self.0
-            .iter()
-            .filter(|(_, object)| by_us(object))
-            .map(|((kind, name), object)| (format!("{kind} {name}"), lasting(object)))
-            .collect()
-    }
-
-    /// Asserts that meshrun made what it makes in an undisturbed run, neither more nor less nor other.
-    ///
-    /// # Panics
-    /// When it did not; the message has the differences, and `context`.
-    #[track_caller]
-    pub fn assert_made(&self, wanted: &BTreeMap<String, Value>, context: &dyn fmt::Display) {
-        let made = self.made();
-        let mut differences = Vec::new();
-        for (key, wanted) in wanted {
-            match made.get(key) {
-                None => differences.push(format!("  missing {key}")),
-                Some(found) if found != wanted => {
-                    differences.push(format!("  {key} is {found}\n    wanted {wanted}"))
-                }
-                Some(_) => {}
-            }
-        }
-        let more = made.keys().filter(|key| !wanted.contains_key(*key));
-        differences.extend(more.map(|key| format!("  too much: {key}")));
-        assert!(differences.is_empty(), "another end state:\n{}\n{context}", differences.join("\n"));
+        self.keys(by_us).into_iter().collect()
     }
 
     /// Returns every object's version, for "nothing was written". What clients and controllers renew is left out: Leases
@@ -151,39 +127,5 @@ impl Snapshot {
         let gone = self.0.keys().filter(|key| !now.0.contains_key(*key));
         changes.extend(gone.map(|key| format!("  deleted {} {}", key.0, key.1)));
         assert!(changes.is_empty(), "something was written:\n{}\n{context}", changes.join("\n"));
-    }
-}
-
-/// An object without what differs from one run to the next.
-fn lasting(object: &Value) -> Value {
-    let mut object = object.clone();
-    let metadata = &object["metadata"];
-    let mut labels = metadata["labels"].clone();
-    for stamp in ["createdAt", "modifiedAt"] {
-        labels.as_object_mut().map(|labels| labels.remove(stamp));
-    }
-    let metadata = json!({ "labels": labels, "annotations": metadata["annotations"] });
-    let Some(fields) = object.as_object_mut() else { return Value::Null };
-    fields.insert("metadata".into(), metadata);
-    fields.remove("status");
-    if fields["kind"] == "Secret" {
-        fields.remove("data");
-    }
-    forget(
-        &mut object,
-        &["caBundle", "clusterIP", "clusterIPs", "nodePort", "deployment.kubernetes.io/revision"],
-    );
-    object
-}
-
-/// Removes fields by name, wherever they are.
-fn forget(value: &mut Value, names: &[&str]) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|name, _| !names.contains(&name.as_str()));
-            fields.values_mut().for_each(|value| forget(value, names));
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| forget(item, names)),
-        _ => {}
     }
 }
