@@ -1,5 +1,6 @@
 //! What an istiod that is there already means for the one that is asked for.
 
+use meshrun_mesh_facts::some_of;
 use meshrun_plugin_common::{IstioVersion, Proxy, ordered_version, proxies, refuse_skew};
 use meshrun_sdk::prelude::{Cx, Diagnostic, ObjectRef, Result, Value};
 
@@ -23,9 +24,10 @@ pub(crate) fn findings(config: &Config, cx: &Cx<'_>) -> Result<Vec<Diagnostic>> 
         // Proxies of a jump are far behind as well; that is the same finding.
         None => {
             let proxies = proxies(cx, &config.control_plane())?;
-            found.extend(installed.and_then(|installed| step_back(config, &installed)));
-            found.extend(behind(config, cx, &proxies));
-            found.extend(ahead(config, cx, &proxies));
+            let installed = installed.as_ref();
+            found.extend(installed.and_then(|installed| step_back(config, installed)));
+            found.extend(behind(config, cx, installed, &proxies));
+            found.extend(ahead(config, cx, installed, &proxies));
         }
     }
     if let Some(namespace) = cx.get(&ObjectRef::cluster("v1", "Namespace", &config.namespace))? {
@@ -57,48 +59,56 @@ fn step_back(config: &Config, installed: &IstioVersion) -> Option<Diagnostic> {
         let message = format!("{installed} is installed, {} is asked for: a step back", config.version);
         Diagnostic::warning("/version", message)
             .with_code("istio/downgrade")
-            .with_hint("objects that use newer fields stay as they are; CRDs are not taken back")
+            .with_hint("its CRDs go back as well: fields that the older ones do not know are dropped")
     })
 }
 
 /// Istio leads its proxies by one minor at most: those that were not restarted at the last upgrade are too old.
-fn behind(config: &Config, cx: &Cx<'_>, proxies: &[Proxy]) -> Option<Diagnostic> {
-    let old = named(proxies, |proxy| config.version.is_ahead_of(&proxy.version, 1))?;
-    let message = format!("more than one minor older than {}: {old}", config.version);
-    Some(refuse_skew(cx, "/version", message).with_code("istio/data-plane-behind").with_hint(
-        "restart their workloads, so that they get the proxy of the istiod that runs now; `--allow-skip` insists",
-    ))
+fn behind(
+    config: &Config,
+    cx: &Cx<'_>,
+    installed: Option<&IstioVersion>,
+    proxies: &[Proxy],
+) -> Option<Diagnostic> {
+    let wanted = &config.version;
+    let old = named(proxies, |proxy| wanted.is_ahead_of(&proxy.version, 1))?;
+    let moves = installed.is_none_or(|installed| wanted.is_ahead_of(installed, 0));
+    let found = widening(cx, moves, format!("more than one minor older than {wanted}: {old}"));
+    let hint = "restart their workloads, so that they get the proxy of the istiod that runs now";
+    Some(found.with_code("istio/data-plane-behind").with_hint(insisting(hint, moves)))
 }
 
 /// A proxy may ask an older istiod for what that does not know.
-fn ahead(config: &Config, cx: &Cx<'_>, proxies: &[Proxy]) -> Option<Diagnostic> {
-    let new = named(proxies, |proxy| proxy.version.is_ahead_of(&config.version, 0))?;
-    let message = format!("of a later minor than {}: {new}", config.version);
-    Some(
-        refuse_skew(cx, "/version", message)
-            .with_code("istio/data-plane-ahead")
-            .with_hint("the control plane is never older than its proxies; `--allow-skip` insists"),
-    )
+fn ahead(
+    config: &Config,
+    cx: &Cx<'_>,
+    installed: Option<&IstioVersion>,
+    proxies: &[Proxy],
+) -> Option<Diagnostic> {
+    let wanted = &config.version;
+    let new = named(proxies, |proxy| proxy.version.is_ahead_of(wanted, 0))?;
+    let moves = installed.is_none_or(|installed| installed.is_ahead_of(wanted, 0));
+    let found = widening(cx, moves, format!("of a later minor than {wanted}: {new}"));
+    let hint = "the control plane is never older than its proxies";
+    Some(found.with_code("istio/data-plane-ahead").with_hint(insisting(hint, moves)))
+}
+
+/// A finding about proxies too far from istiod. Only a step that takes istiod further from them is refused: a run that
+/// is repeated, or that comes after an insisted one, leaves the distance as it is.
+fn widening(cx: &Cx<'_>, moves: bool, message: String) -> Diagnostic {
+    if moves { refuse_skew(cx, "/version", message) } else { Diagnostic::warning("/version", message) }
+}
+
+fn insisting(hint: &str, moves: bool) -> String {
+    if moves { format!("{hint}; `--allow-skip` insists") } else { hint.to_owned() }
 }
 
 /// Names the proxies of which something holds: `2 proxies (shop/a runs 1.28.2, shop/b runs 1.28.2)`.
 fn named(proxies: &[Proxy], holds: impl Fn(&Proxy) -> bool) -> Option<String> {
-    let found: Vec<&Proxy> = proxies.iter().filter(|proxy| holds(proxy)).collect();
-    let count = counted(found.len(), "proxy", "proxies")?;
-    let mut names: Vec<String> =
-        found.iter().take(NAMED).map(|proxy| format!("{} runs {}", proxy.pod, proxy.version)).collect();
-    if found.len() > NAMED {
-        names.push(format!("{} more", found.len() - NAMED));
-    }
-    Some(format!("{count} ({})", names.join(", ")))
-}
-
-fn counted(count: usize, one: &str, many: &str) -> Option<String> {
-    match count {
-        0 => None,
-        1 => Some(format!("1 {one}")),
-        _ => Some(format!("{count} {many}")),
-    }
+    let found = proxies.iter().filter(|proxy| holds(proxy));
+    let found: Vec<String> = found.map(|proxy| format!("{} runs {}", proxy.pod, proxy.version)).collect();
+    let noun = if found.len() == 1 { "proxy" } else { "proxies" };
+    (!found.is_empty()).then(|| format!("{} {noun} ({})", found.len(), some_of(&found, NAMED)))
 }
 
 fn network_label(config: &Config, namespace: &Value) -> Option<Diagnostic> {
@@ -181,7 +191,7 @@ mod tests {
     #[test]
     fn proxies_that_the_last_upgrade_left_behind_are_refused() -> Result<()> {
         let message = "more than one minor older than 1.30.3: 5 proxies (shop/a runs 1.28.2, shop/b runs 1.28.2, \
-                       shop/c runs 1.28.2, 2 more)";
+                       shop/c runs 1.28.2 and 2 more)";
         let cluster = ["a", "b", "c", "d", "e"]
             .into_iter()
             .fold(installed("1.29.6"), |cluster, name| cluster.with(pod(name, "1.28.2")))
@@ -189,6 +199,20 @@ mod tests {
         let wanted = json!({ "version": "1.30.3" });
         assert_eq!(check(wanted.clone(), &cluster)?, [format!("Error {message}")]);
         assert_eq!(check(wanted, &cluster.allowing_skips())?, [format!("Warning {message}")]);
+        Ok(())
+    }
+
+    #[test]
+    fn distance_that_is_there_already_does_not_stop_a_repeated_run() -> Result<()> {
+        let wanted = json!({ "version": "1.30.3" });
+        assert_eq!(
+            check(wanted.clone(), &installed("1.30.3").with(pod("a", "1.19.3")))?,
+            ["Warning more than one minor older than 1.30.3: 1 proxy (shop/a runs 1.19.3)"]
+        );
+        assert_eq!(
+            check(json!({ "version": "1.29.6" }), &installed("1.29.1").with(pod("a", "1.30.3")))?,
+            ["Warning of a later minor than 1.29.6: 1 proxy (shop/a runs 1.30.3)"]
+        );
         Ok(())
     }
 

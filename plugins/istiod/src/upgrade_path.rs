@@ -5,7 +5,7 @@ use meshrun_sdk::prelude::{Diagnostic, Hop, UpgradeRequest, UpgradeResponse};
 
 /// What to do at each hop. The proxies follow before the next one: the control plane leads them by one minor at most.
 const ROUTINE: [&str; 4] = [
-    "set the version of `istio-base`, `istiod` and `gateway` to {version} (in our pipelines: `vars.istio`)",
+    "set the version of `istio-base`, `istiod` and `gateway` to {version}; shipped pipelines take `--var istio={version}`",
     "look at what changes, CRDs included: `meshrun plan PIPELINE`; then `meshrun PIPELINE`",
     "restart the workloads that have a proxy, namespace by namespace: `kubectl rollout restart deployment -n NAMESPACE`",
     "go on when no proxy of the version before is left: the step `verify` counts them",
@@ -22,9 +22,7 @@ fn plan(request: &UpgradeRequest) -> Result<UpgradeResponse, Vec<Diagnostic>> {
         return Err(vec![
             Diagnostic::error("/to", format!("{to} is older than {from}: upgrades lead forward only"))
                 .with_code("istio/downgrade")
-                .with_hint(
-                    "to take a failed upgrade back, set the version before and run the pipeline; CRDs are not taken back",
-                ),
+                .with_hint("to take an upgrade back, set the version before and run the pipeline"),
         ]);
     }
     let mut response = UpgradeResponse { diagnostics: remarks(&to), ..UpgradeResponse::default() };
@@ -67,11 +65,11 @@ fn read(request: &UpgradeRequest) -> Result<(IstioVersion, IstioVersion, Option<
             let message = format!(
                 "nothing is known here of Istio {version}: the known minors are 1.{first} to 1.{last}"
             );
-            refused.push(
-                Diagnostic::error(path, message)
-                    .with_code("istio/unknown-version")
-                    .with_hint("a newer release of this plugin may know it"),
-            );
+            let mut refusal = Diagnostic::error(path, message).with_code("istio/unknown-version");
+            if version.at_least(1, last) {
+                refusal = refusal.with_hint("a newer release of this plugin may know it");
+            }
+            refused.push(refusal);
             None
         }
         Err(error) => {

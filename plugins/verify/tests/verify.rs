@@ -275,6 +275,19 @@ fn proxies_that_lag_behind_are_named() {
 }
 
 #[test]
+fn proxies_too_far_from_istiod_are_told_apart() {
+    let of_version = |version: &str| syncz(&json!([{ "proxy": "a.shop", "istio_version": version }]));
+    assert_eq!(
+        evidence(&whole(), &of_version("1.20.8"), "proxy-versions"),
+        (CheckStatus::Failed, "of a later minor than istiod: a.shop runs 1.20.8".into())
+    );
+    assert_eq!(
+        evidence(&whole(), &of_version("1.17.8"), "proxy-versions"),
+        (CheckStatus::Warning, "more than one minor behind istiod: a.shop runs 1.17.8".into())
+    );
+}
+
+#[test]
 fn a_proxy_that_moved_counts_with_its_newer_state() {
     let stale =
         json!({ "proxy": "a.shop", "istio_version": "1.19.3", "cluster_sent": "b", "cluster_acked": "a" });

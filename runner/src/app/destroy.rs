@@ -32,8 +32,7 @@ pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCo
     let helm = Arc::new(helm(global, &pipeline, prepared.lock));
     let planner = Planner::new(pipeline.clone(), prepared.plugins, cluster.clone(), helm);
     let namespace = pipeline.state.namespace.clone();
-    let inventory = Arc::new(InventoryStore::load(cluster.clone(), &namespace, &pipeline.name).await?);
-    let held = inventory.snapshot().await;
+    let held = InventoryStore::load(cluster.clone(), &namespace, &pipeline.name).await?.snapshot().await;
     if held.steps.is_empty() {
         report::print(&format!("Pipeline {} has made nothing in this cluster.", pipeline.name))?;
         return Ok(ExitCode::Success);
@@ -43,10 +42,24 @@ pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCo
         return show(global, &args, &destroy);
     }
     consent::ask_for(&destroy.plan, args.yes)?;
-    let lock = Lock::acquire(cluster, &namespace, &pipeline.name, args.wait_lock.map(Into::into)).await?;
+    let name = &pipeline.name;
+    let lock = Lock::acquire(cluster.clone(), &namespace, name, args.wait_lock.map(Into::into)).await?;
     let cancel = CancellationToken::new();
     super::run::stop_when_lost(&lock, &cancel);
-    let result = carry_out(global, &args, planner, destroy, Arc::clone(&inventory), cancel, started).await;
+    let locked = async {
+        let now = InventoryStore::load(cluster, &namespace, name).await?;
+        let destroy = if now.snapshot().await == held {
+            destroy
+        } else {
+            // A run has ended since: what it made goes too, and needs a yes of its own.
+            let destroy = planner.plan_destroy(&now.snapshot().await, args.crds).await?;
+            consent::ask_for(&destroy.plan, args.yes)?;
+            destroy
+        };
+        super::run::begin(&now).await?;
+        carry_out(global, &args, planner, destroy, Arc::new(now), cancel, started).await
+    };
+    let result = locked.await;
     super::run::release(lock).await;
     result
 }

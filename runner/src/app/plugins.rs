@@ -58,7 +58,7 @@ async fn list(global: &GlobalArgs) -> Result<ExitCode, AppError> {
                 format!(
                     "{name:width$}  {:8}  {}\n{:indent$}provides {}; requires {}",
                     description.version,
-                    description.summary,
+                    sentence(&description.summary),
                     "",
                     names(&description.provides),
                     names(&description.requires)
@@ -85,7 +85,8 @@ async fn inspect(global: &GlobalArgs, name: &str, json: bool) -> Result<ExitCode
         report::print(&text)?;
         return Ok(ExitCode::Success);
     }
-    let mut text = format!("{} {}: {}\n\n", description.name, description.version, description.summary);
+    let mut text =
+        format!("{} {}: {}\n\n", description.name, description.version, sentence(&description.summary));
     let mut row = |key: &str, value: &str| text.push_str(&format!("{key:10} {value}\n"));
     row("file", &plugin.path().display().to_string());
     row("digest", &plugin.digest().to_string());
@@ -97,11 +98,16 @@ async fn inspect(global: &GlobalArgs, name: &str, json: bool) -> Result<ExitCode
     if !description.outputs.is_empty() {
         text.push_str("\noutputs:\n");
         for output in &description.outputs {
-            text.push_str(&format!("  {}  {}\n", output.name, output.description));
+            text.push_str(&format!("  {}  {}\n", output.name, sentence(&output.description)));
         }
     }
     report::print(&text)?;
     Ok(ExitCode::Success)
+}
+
+/// A text as all of them are shown, whether its author ended it with a period or not.
+fn sentence(text: &str) -> &str {
+    text.trim_end().trim_end_matches('.')
 }
 
 fn names(names: &[String]) -> String {

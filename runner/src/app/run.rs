@@ -1,6 +1,6 @@
 //! `meshrun run`: plan, ask where something would be deleted, lock, carry out, report.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use crate::{
     exec::{Events, Executor},
     exit_code::ExitCode,
     ids::StepId,
-    plan::{Planned, Planner, prune::PRUNE},
+    plan::{Planned, Planner, Selection, prune::PRUNE},
     spec::Pipeline,
     state::{
         inventory::{InventoryStore, LastRun},
@@ -34,34 +34,55 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
         .allow_skip(args.allow_skip);
     let namespace = prepared.pipeline.state.namespace.clone();
     let inventory = InventoryStore::load(cluster.clone(), &namespace, &prepared.pipeline.name).await?;
-    let planned = planner
-        .plan_all(&selection, &inventory.snapshot().await)
-        .await
-        .map_err(|(step, error)| AppError::of_step(&step, error))?;
-    if let Some(file) = &args.plan {
-        plan_file::hold_to(file, &planned.plan)?;
-    }
+    let planned = plan(&planner, &selection, &inventory, args.plan.as_deref()).await?;
     let may_replace = consent::ask_for(&planned.plan, args.yes)?;
 
     let cancel = CancellationToken::new();
     // Nothing to write: nothing to lock, and a repeated run leaves no trace.
     if !planned.plan.counts().any() {
+        if let Err(error) = Lock::clear(cluster, &namespace, &prepared.pipeline.name).await {
+            tracing::debug!(%error, "a lock that a dead run may have left stays until it expires");
+        }
         let rest = Rest { inventory: Some(Arc::new(inventory)), may_replace, cancel, started };
         return carry_out(global, &args.report, planner, planned, rest).await;
     }
     let name = &prepared.pipeline.name;
     let lock = Lock::acquire(cluster.clone(), &namespace, name, args.wait_lock.map(Into::into)).await?;
     stop_when_lost(&lock, &cancel);
-    // Read again under the lock: another run may have ended since.
-    let result = match begin(InventoryStore::load(cluster, &namespace, name).await).await {
-        Ok(inventory) => {
-            let rest = Rest { inventory: Some(Arc::new(inventory)), may_replace, cancel, started };
-            carry_out(global, &args.report, planner, planned, rest).await
-        }
-        Err(error) => Err(error.into()),
+    let locked = async {
+        let now = InventoryStore::load(cluster, &namespace, name).await?;
+        let (planned, may_replace) = if now.snapshot().await == inventory.snapshot().await {
+            (planned, may_replace)
+        } else {
+            // Another run has ended since: what was planned before it, and agreed to, holds no more.
+            let planned = plan(&planner, &selection, &now, args.plan.as_deref()).await?;
+            let may_replace = consent::ask_for(&planned.plan, args.yes)?;
+            (planned, may_replace)
+        };
+        begin(&now).await?;
+        let rest = Rest { inventory: Some(Arc::new(now)), may_replace, cancel, started };
+        carry_out(global, &args.report, planner, planned, rest).await
     };
+    let result = locked.await;
     release(lock).await;
     result
+}
+
+/// Plans the run, and refuses where another plan was asked for.
+async fn plan(
+    planner: &Planner,
+    selection: &Selection,
+    inventory: &InventoryStore,
+    file: Option<&Path>,
+) -> Result<Planned, AppError> {
+    let planned = planner
+        .plan_all(selection, &inventory.snapshot().await)
+        .await
+        .map_err(|(step, error)| AppError::of_step(&step, error))?;
+    if let Some(file) = file {
+        plan_file::hold_to(file, &planned.plan)?;
+    }
+    Ok(planned)
 }
 
 /// Gives a lock back; one that cannot be given back expires by itself.
@@ -72,15 +93,13 @@ pub(super) async fn release(lock: Lock) {
 }
 
 /// Leaves word of who is about to change something.
-async fn begin(inventory: crate::cluster::Result<InventoryStore>) -> crate::cluster::Result<InventoryStore> {
-    let inventory = inventory?;
+pub(super) async fn begin(inventory: &InventoryStore) -> crate::cluster::Result<()> {
     let run = LastRun {
         by: holder_name(),
         at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         meshrun: env!("CARGO_PKG_VERSION").into(),
     };
-    inventory.begin(run).await?;
-    Ok(inventory)
+    inventory.begin(run).await
 }
 
 /// What else a run needs.

@@ -28,12 +28,23 @@ pub(super) async fn run(global: &GlobalArgs, args: UpgradePathArgs) -> Result<Ex
     };
     let path = plugin.start().upgrade(&request, &Limits::default()).await?;
     let options = Options { color: global.color, surroundings: Surroundings::detect(), ..Options::default() };
-    report::print(&match args.output {
+    let refused = path.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    let answer = match args.output {
         PathFormat::Text => text(plugin.name(), &request, &path, &options.style()),
         PathFormat::Json => json(plugin.name(), &request, &path)?,
-    })?;
-    let refused = path.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-    Ok(if refused { ExitCode::BadInput } else { ExitCode::Success })
+    };
+    match (refused, args.output) {
+        (false, _) => report::print(&answer)?,
+        (true, PathFormat::Json) => {
+            report::print(&answer)?;
+            return Ok(ExitCode::BadInput);
+        }
+        (true, PathFormat::Text) => {
+            let error = AppError::new(ExitCode::BadInput, "there is no such upgrade path".into());
+            return Err(AppError { findings: Some(answer), ..error });
+        }
+    }
+    Ok(ExitCode::Success)
 }
 
 fn json(plugin: &str, request: &UpgradeRequest, path: &UpgradeResponse) -> Result<String, AppError> {

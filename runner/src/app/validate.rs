@@ -13,6 +13,7 @@ use crate::{
     plugin::Limits,
     report,
     spec::{self, Finding},
+    text::counted,
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: PipelineArgs) -> Result<ExitCode, AppError> {
@@ -21,14 +22,14 @@ pub(super) async fn run(global: &GlobalArgs, args: PipelineArgs) -> Result<ExitC
     findings.extend(prepared.pipeline.warnings.iter().cloned());
     let findings = spec::settle(findings)?;
     for finding in &findings {
-        report::print(&format!("{finding}\n"))?;
+        report::print(&format!("{finding}\n\n"))?;
     }
     let steps = prepared.pipeline.steps.len();
     let file = args.pipeline.display();
     let warnings = findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
-    let mut summary = format!("{file} is valid: {steps} steps");
+    let mut summary = format!("{file} is valid: {}", counted(steps, "step"));
     if warnings > 0 {
-        summary.push_str(&format!(", {warnings} warnings"));
+        summary.push_str(&format!(", {}", counted(warnings, "warning")));
     }
     if !later.is_empty() {
         summary.push_str(&format!("; checked only when their needs have run: {}", later.join(", ")));

@@ -205,7 +205,7 @@ pub enum PluginsCommand {
 /// `upgrade-path`.
 #[derive(Debug, Args)]
 pub struct UpgradePathArgs {
-    /// The plugin to ask: a name, or the path of a library (with a `/` in it)
+    /// The plugin to ask: its name, or the path of its file (with a `/` in it)
     #[arg(value_name = "PLUGIN", default_value = "istiod")]
     pub plugin: String,
     /// Version that is installed
@@ -214,11 +214,11 @@ pub struct UpgradePathArgs {
     /// Version that is wanted
     #[arg(long, value_name = "VERSION")]
     pub to: String,
-    /// Kubernetes version of the cluster
+    /// Kubernetes version of the cluster, which not every version supports
     #[arg(long, value_name = "VERSION")]
     pub kubernetes: Option<String>,
-    /// Form of the path
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    /// Form of the path: text, json
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM", hide_possible_values = true)]
     pub output: PathFormat,
 }
 

@@ -107,18 +107,18 @@ pub enum Command {
     Plan(PlanArgs),
     /// Check a pipeline and its configuration, without a cluster
     Validate(PipelineArgs),
-    /// Show what a pipeline has made, in what state it is, and who is at work on it
-    Status(StatusArgs),
-    /// Take away everything that a pipeline made, and report what is left
-    Destroy(DestroyArgs),
     /// Try a pipeline on a cluster in memory: real plugins, real charts
     Rehearse(RehearseArgs),
+    /// Show what a pipeline has made and in what state it is
+    Status(StatusArgs),
+    /// Remove all that a pipeline made, and report what is left
+    Destroy(DestroyArgs),
     /// Draw the steps of a pipeline and what they need
     Graph(GraphArgs),
     /// List the plugins, or show what one does and takes
     #[command(subcommand, disable_help_subcommand = true)]
     Plugins(PluginsCommand),
-    /// Show the versions to go through from one version to another
+    /// Show which versions an upgrade has to go through
     UpgradePath(UpgradePathArgs),
     /// Print the JSON Schema of pipeline files, for editors
     Schema,

@@ -3,26 +3,15 @@
 use std::{fmt, sync::Arc};
 
 use meshrun_protocol::ObjectRef;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// A whole Kubernetes object: a JSON object with `apiVersion`, `kind` and `metadata.name`.
 ///
-/// Clones share the JSON until one of them is changed: a CRD is large, and a plan holds it in several places.
-#[derive(Debug, Clone, PartialEq)]
+/// A clone shares the JSON until one of the two is changed: a chart's CRDs are megabytes that a plan holds many times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Object(Arc<Value>);
-
-impl Serialize for Object {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Value::deserialize(deserializer).map(|value| Self(Arc::new(value)))
-    }
-}
 
 impl Object {
     /// Takes JSON that has what every object must have.
@@ -94,6 +83,9 @@ impl Object {
 
     /// Puts the object into a namespace.
     pub fn set_namespace(&mut self, namespace: Option<&str>) {
+        if self.at("/metadata/namespace").and_then(Value::as_str) == namespace {
+            return;
+        }
         if let Some(metadata) = self.json_mut()["metadata"].as_object_mut() {
             match namespace {
                 Some(namespace) => metadata.insert("namespace".into(), json!(namespace)),

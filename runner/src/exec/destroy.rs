@@ -10,13 +10,16 @@ use meshrun_protocol::{CheckStatus, ObjectRef};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Events, RunResult, StepError, action, context::ActionContext, remove::remove};
+use super::{
+    Events, RunResult, StepError, action, apply::apply_objects, context::ActionContext, remove::remove,
+};
 use crate::{
+    cluster::Object,
     event::{Event, RunOutcome, StepOutcome, Tally},
     ids::StepId,
     plan::{
-        Planner,
-        destroy::{CRDS, DestroyPlan, NAMESPACES, StepRemoval},
+        MANAGER, Planner,
+        destroy::{CRDS, DestroyPlan, NAMESPACES, StepRemoval, TAKE_BACK},
     },
     state::inventory::{Inventory, InventoryStore},
 };
@@ -71,9 +74,13 @@ impl Destroyer {
                 .await;
         }
         let namespaces = StepId::new(NAMESPACES);
-        if !failed && !self.cancel.is_cancelled() && !destroy.namespaces.is_empty() {
+        let any = !destroy.namespaces.is_empty() || !destroy.lent.is_empty();
+        if !failed && !self.cancel.is_cancelled() && any {
             failed |= !self
-                .step(&namespaces, &mut total, |context| self.remove_namespaces(context, &destroy.namespaces))
+                .step(&namespaces, &mut total, |context| async {
+                    self.take_back(&context, &destroy.lent).await?;
+                    self.remove_namespaces(context, &destroy.namespaces).await
+                })
                 .await;
         }
         let mut clean = false;
@@ -159,6 +166,22 @@ impl Destroyer {
         remove(&context, objects).await?;
         self.inventory.forget(objects, |_| true).await?;
         Ok(())
+    }
+
+    async fn take_back(&self, context: &ActionContext, lent: &[Object]) -> Result<(), StepError> {
+        let mut there = Vec::new();
+        for namespace in lent {
+            // Applied, one that has gone meanwhile would come back.
+            if context.cluster.get(&namespace.reference()).await?.is_some() {
+                there.push(namespace.clone());
+            }
+        }
+        if there.is_empty() {
+            return Ok(());
+        }
+        self.say(context, TAKE_BACK);
+        apply_objects(context, &there, MANAGER, &[]).await?;
+        Ok(self.inventory.forget(&there.iter().map(Object::reference).collect(), |_| true).await?)
     }
 
     async fn remove_namespaces(

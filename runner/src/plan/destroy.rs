@@ -9,7 +9,7 @@ use std::{
 use meshrun_protocol::{Diagnostic, ListQuery, ObjectRef, TeardownRequest, TeardownResponse};
 
 use super::{
-    Outlook, PlanError, Planner, ReadOnly,
+    MANAGER, Outlook, PlanError, Planner, ReadOnly,
     model::{Change, Plan, PlannedAction, StepPlan, StepState, Verb},
     phases::removal_phase,
     prune::records,
@@ -33,6 +33,8 @@ pub struct DestroyPlan {
     pub crds: BTreeSet<ObjectRef>,
     /// Namespaces that meshrun created; each is deleted at the very end if nothing of a stranger's is left in it.
     pub namespaces: BTreeSet<ObjectRef>,
+    /// Namespaces that were there before; what meshrun wrote into them is taken back.
+    pub lent: Vec<Object>,
     /// Objects that people made with the APIs of the steps, to be backed up.
     pub custom: Vec<Object>,
 }
@@ -71,6 +73,7 @@ impl Planner {
             steps: Vec::new(),
             crds: BTreeSet::new(),
             namespaces: BTreeSet::new(),
+            lent: Vec::new(),
             custom: Vec::new(),
         };
         for (id, entry) in reversed(&inventory.steps) {
@@ -79,7 +82,8 @@ impl Planner {
             let (before, before_plan, findings) = self.make_ready(Path::new("."), &teardown.before).await?;
             diagnostics.extend(findings);
             for query in &teardown.custom {
-                destroy.custom.extend(self.cluster.list(query).await?);
+                let objects = self.cluster.list(query).await?;
+                destroy.custom.extend(objects.into_iter().filter(|object| !inventory.holds(object)));
             }
             let mut objects = BTreeSet::new();
             for object in &entry.objects {
@@ -92,7 +96,10 @@ impl Planner {
                     "Namespace" if entry.created.contains(object) => {
                         destroy.namespaces.insert(object.clone())
                     }
-                    "Namespace" => false,
+                    "Namespace" => {
+                        destroy.lent.push(bare(object));
+                        false
+                    }
                     _ => objects.insert(object.clone()),
                 };
             }
@@ -116,13 +123,29 @@ impl Planner {
                 &destroy.namespaces,
             ),
         ];
+        let lent = self.taken_back(&destroy.lent).await?;
         for (id, title, objects) in last {
-            if !objects.is_empty() {
-                let actions = deletion("delete", title, objects).into_iter().collect();
+            let mut actions: Vec<PlannedAction> = deletion("delete", title, objects).into_iter().collect();
+            if id == NAMESPACES {
+                actions.extend(lent.clone());
+            }
+            if !actions.is_empty() {
                 destroy.plan.steps.push(shown(&StepId::new(id), &Entry::default(), actions, Vec::new()));
             }
         }
         Ok(destroy)
+    }
+
+    /// What taking back from namespaces would change; `None` where nothing of ours is in them.
+    async fn taken_back(&self, lent: &[Object]) -> Result<Option<PlannedAction>, PlanError> {
+        let (mut changes, _) = self.compare_all(lent, MANAGER).await?;
+        changes.retain(|change| change.verb != Verb::Unchanged);
+        Ok((!changes.is_empty()).then(|| PlannedAction {
+            id: "take-back".into(),
+            title: TAKE_BACK.into(),
+            changes,
+            revision: None,
+        }))
     }
 
     /// Asks a step's plugin what its removal takes. That it cannot be asked must not stand in the way of removing.
@@ -188,6 +211,17 @@ impl Planner {
 pub const CRDS: &str = "(crds)";
 /// Id under which namespaces stand in the plan of a destroy.
 pub const NAMESPACES: &str = "(namespaces)";
+
+/// What is done to namespaces that were there before, for people.
+pub const TAKE_BACK: &str = "take back what meshrun wrote into namespaces that were there before";
+
+/// An object of which nothing is asked: applied, it takes back every field that was applied before.
+fn bare(object: &ObjectRef) -> Object {
+    let object = serde_json::json!({
+        "apiVersion": object.api_version, "kind": object.kind, "metadata": { "name": object.name },
+    });
+    Object::new(object).expect("it has kind and name")
+}
 
 /// What Kubernetes itself puts into every namespace, or removes with its owner.
 fn goes_by_itself(object: &Object) -> bool {

@@ -21,6 +21,8 @@ mod residue;
 mod services;
 pub mod status;
 mod step;
+#[cfg(test)]
+mod tests;
 pub mod work;
 
 use std::{

@@ -23,6 +23,10 @@ pub struct Takeover {
 pub fn takeover(live: &Object, desired: &Object, manager: &str) -> Option<Takeover> {
     // helm goes on under its own name; what kubectl applied becomes meshrun's.
     let from = if manager == "helm" { "helm" } else { "kubectl-client-side-apply" };
+    // A namespace is everybody's place: labels that others applied say nothing about us, and stay.
+    if live.kind() == "Namespace" {
+        return None;
+    }
     let entries = live.items("/metadata/managedFields");
     let is_old = |entry: &&Value| {
         entry["manager"] == from && entry["operation"] == "Update" && entry.get("subresource").is_none()
@@ -163,6 +167,19 @@ mod tests {
             managers,
             [r#""kube-controller-manager" "Update""#, r#""someone" "Update""#, r#""helm" "Apply""#]
         );
+    }
+
+    #[test]
+    fn leaves_what_others_applied_to_a_namespace_theirs() {
+        let namespace = Object::new(json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": "istio-system", "labels": { "team": "mesh" }, "managedFields": [
+                { "manager": "kubectl-client-side-apply", "operation": "Update", "apiVersion": "v1",
+                  "fieldsV1": { "f:metadata": { "f:labels": { "f:team": {} } } } },
+            ] },
+        }));
+        let namespace = namespace.expect("an object");
+        assert_eq!(takeover(&namespace, &namespace, "meshrun"), None);
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Planner {
                 continue;
             }
             for object in
-                entry.objects.iter().filter(|object| !planned.iter().any(|other| is_same(object, other)))
+                entry.objects.iter().filter(|object| !planned.iter().any(|other| object.is_same(other)))
             {
                 if self.cluster.get(object).await?.is_none() {
                     continue;
@@ -77,12 +77,6 @@ pub async fn records(cluster: &dyn Cluster, release: &str) -> crate::cluster::Re
         labels: Some(selector(name)),
     };
     Ok(cluster.list(&query).await?.iter().map(Object::reference).collect())
-}
-
-/// Whether two references name the same object, maybe in different versions of its API.
-pub fn is_same(one: &ObjectRef, other: &ObjectRef) -> bool {
-    (one.group(), &one.kind, &one.namespace, &one.name)
-        == (other.group(), &other.kind, &other.namespace, &other.name)
 }
 
 impl Prune {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshrun_protocol::{Check, ListQuery, ObjectRef};
 
-use super::{PlanError, Planner, prune::is_same};
+use super::{MANAGER, PlanError, Planner};
 use crate::{
     cluster::{ErrorKind, Kind, Object},
     state::inventory::Inventory,
@@ -84,12 +84,14 @@ impl Planner {
 fn owner(object: &Object, inventory: &Inventory) -> Option<String> {
     let reference = object.reference();
     for (step, entry) in &inventory.steps {
-        if entry.objects.iter().any(|made| is_same(made, &reference)) {
+        let lent = object.kind() == "Namespace" && !entry.created.iter().any(|made| made.is_same(&reference));
+        if lent && !is_written_by(object, MANAGER) {
+            continue;
+        }
+        if entry.objects.iter().any(|made| made.is_same(&reference)) {
             let why = match object.kind() {
                 "CustomResourceDefinition" => "; CRDs stay unless --crds is given",
-                "Namespace" if !entry.created.iter().any(|made| is_same(made, &reference)) => {
-                    "; it was there before"
-                }
+                "Namespace" if lent => "; it was there before, and keeps fields that meshrun wrote",
                 "Namespace" => "; objects of others are in it",
                 _ => "",
             };
@@ -116,9 +118,20 @@ fn owner(object: &Object, inventory: &Inventory) -> Option<String> {
     (object.items("/metadata/managedFields").len() == 1).then_some(made)
 }
 
+fn is_written_by(object: &Object, manager: &str) -> bool {
+    object.items("/metadata/managedFields").iter().any(|entry| entry["manager"] == manager)
+}
+
 fn command(kind: &Kind, object: &Object) -> String {
     let group = kind.api_version.split_once('/').map(|(group, _)| format!(".{group}")).unwrap_or_default();
     let namespace = object.namespace().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+    if kind.kind == "Namespace" {
+        // Everything of others in it would go with it.
+        return format!(
+            "look what is in it: kubectl api-resources --namespaced --verbs=list -o name | xargs -n1 kubectl get -n {}",
+            object.name()
+        );
+    }
     format!("kubectl delete {}{group} {}{namespace}", kind.kind.to_lowercase(), object.name())
 }
 

@@ -211,7 +211,7 @@ impl Planner {
         }
     }
 
-    async fn release_changes(
+    pub(super) async fn release_changes(
         &self,
         release: &ReleaseWork,
     ) -> Result<(Vec<Change>, Vec<Diagnostic>), PlanError> {
@@ -233,7 +233,7 @@ impl Planner {
         Ok((changes, findings))
     }
 
-    async fn compare_all(
+    pub(super) async fn compare_all(
         &self,
         objects: &[Object],
         manager: &str,

@@ -75,6 +75,15 @@ impl Inventory {
     }
 }
 
+impl Inventory {
+    /// Whether an object is one that a step made, maybe seen in another version of its API.
+    pub fn holds(&self, object: &Object) -> bool {
+        let wanted = object.reference();
+        let mut all = self.steps.values().flat_map(|entry| &entry.objects);
+        all.any(|made| made.is_same(&wanted))
+    }
+}
+
 impl Entry {
     /// Adds what another entry of the same step has; its plugin and needs are the newer ones.
     fn absorb(&mut self, newer: Self) {

@@ -126,6 +126,27 @@ impl Lock {
         Ok(cluster.get(&reference(namespace, pipeline)).await?.as_ref().and_then(holder))
     }
 
+    /// Takes away the Lease of a holder that died; a living one keeps it.
+    ///
+    /// # Errors
+    /// When the Lease cannot be read or written.
+    pub async fn clear(
+        cluster: Arc<dyn Cluster>,
+        namespace: &str,
+        pipeline: &str,
+    ) -> Result<(), ClusterError> {
+        let lease = cluster.get(&reference(namespace, pipeline)).await?;
+        if lease.is_none_or(|lease| holder(&lease).is_some()) {
+            return Ok(());
+        }
+        // Taken before it is deleted: nobody else can take it in between.
+        match Self::try_acquire(cluster, namespace, pipeline).await {
+            Ok(lock) => lock.release().await,
+            Err(LockError::Held { .. }) => Ok(()),
+            Err(LockError::Cluster(error)) => Err(error),
+        }
+    }
+
     /// Cancelled when the lock was lost: the heartbeat failed for as long as the lease lasts, or somebody took it.
     pub fn lost(&self) -> CancellationToken {
         self.lost.clone()

@@ -46,10 +46,27 @@ pub(crate) enum Unit {
 
 impl Unit {
     fn show(self, value: f64) -> String {
+        let (digits, factor, name) = self.form(value);
+        format!("{:.digits$} {name}", value * factor)
+    }
+
+    /// The ends of a range, in the form of its middle.
+    fn spread(self, middle: f64, sorted: &[f64]) -> String {
+        let (digits, factor, _) = self.form(middle);
+        let show = |value: &f64| format!("{:.digits$}", value * factor);
+        sorted
+            .first()
+            .zip(sorted.last())
+            .map_or_else(String::new, |(least, most)| format!("{}..{}", show(least), show(most)))
+    }
+
+    /// Digits after the point, factor and name of the unit that reads best.
+    fn form(self, value: f64) -> (usize, f64, &'static str) {
         match self {
-            Self::Seconds if value < 0.1 => format!("{:.0} ms", value * 1000.0),
-            Self::Seconds => format!("{value:.2} s"),
-            Self::Mebibytes => format!("{value:.0} MiB"),
+            Self::Seconds if value < 0.01 => (1, 1000.0, "ms"),
+            Self::Seconds if value < 0.1 => (0, 1000.0, "ms"),
+            Self::Seconds => (2, 1.0, "s"),
+            Self::Mebibytes => (0, 1.0, "MiB"),
         }
     }
 }
@@ -125,6 +142,8 @@ impl Row {
 pub(crate) struct Table {
     pub(crate) title: String,
     pub(crate) rows: Vec<Row>,
+    /// What else was seen.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Table {
@@ -135,15 +154,12 @@ impl Table {
         for row in &self.rows {
             let aim = match row.verdict() {
                 Some((aim, true)) => format!("{aim} met"),
-                Some((aim, false)) => format!("{aim} MISSED"),
+                Some((aim, false)) => format!("{aim} missed"),
                 None => String::new(),
             };
-            let sorted = row.series.sorted();
-            let ends = sorted.first().zip(sorted.last());
-            let spread =
-                ends.map(|(least, most)| format!("{}..{}", row.unit.show(*least), row.unit.show(*most)));
-            let mut left =
-                [row.figure.clone(), row.unit.show(row.series.median()), spread.unwrap_or_default()];
+            let median = row.series.median();
+            let spread = row.unit.spread(median, &row.series.sorted());
+            let mut left = [row.figure.clone(), row.unit.show(median), spread];
             let mut aim = Some(aim);
             let mut beside = row.beside.iter();
             loop {
@@ -166,6 +182,10 @@ impl Table {
                     aim.take().unwrap_or_default(),
                 ]));
             }
+        }
+        if !self.notes.is_empty() {
+            lines.push(String::new());
+            lines.extend(self.notes.iter().cloned());
         }
         lines.join("\n")
     }
@@ -191,12 +211,12 @@ impl Table {
                         "aim": aim, "met": met })
             })
             .collect();
-        json!({ "title": self.title, "rows": rows }).to_string()
+        json!({ "title": self.title, "rows": rows, "notes": self.notes }).to_string()
     }
 }
 
 fn line([figure, median, spread, beside, value, ratio, aim]: [String; 7]) -> String {
-    let text = format!("{figure:<26}{median:>8}  {spread:<15} {beside:<30}{value:>8} {ratio:>6}  {aim}");
+    let text = format!("{figure:<19}{median:>8}  {spread:<13} {beside:<23}{value:>8} {ratio:>6}  {aim}");
     text.trim_end().to_owned()
 }
 
@@ -216,13 +236,16 @@ mod tests {
                     .beside(Beside::new("helm", series(&[]))),
                 Row::new("memory", Unit::Mebibytes, series(&[40.0, 42.0])).aim(Aim::Below(50.0)),
             ],
+            notes: vec!["n".into()],
         };
         let expected = "\
 t
 
-                           meshrun  min..max        beside                                  ratio  aim
-fresh                       2.00 s  1.00 s..3.00 s  floor                           0.80 s  2.50x  <= 2x MISSED
-memory                      41 MiB  40 MiB..42 MiB                                                 < 50 MiB met";
+                    meshrun  min..max      beside                           ratio  aim
+fresh                2.00 s  1.00..3.00    floor                    0.80 s  2.50x  <= 2x missed
+memory               41 MiB  40..42                                                < 50 MiB met
+
+n";
         assert_eq!(table.text(), expected);
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use kube::{
     Client,
@@ -165,23 +165,26 @@ impl Wanted {
     async fn apply(&self, client: &Client, object: &Value, again: bool) -> Result<()> {
         let api = client::api(client, &self.kinds, object)?;
         let mut object = object.clone();
-        if again && let Some(webhooks) = object["webhooks"].as_array_mut() {
+        if again && let Some(webhooks) = object.get_mut("webhooks").and_then(Value::as_array_mut) {
             // istiod's by now: writing it would put the mesh out of order until istiod writes it again.
             for webhook in webhooks.iter_mut().filter_map(Value::as_object_mut) {
                 webhook.remove("failurePolicy");
             }
         }
         let params = PatchParams::apply("floor").force();
-        for _ in 0..ATTEMPTS {
-            match api.patch(name_of(&object), &params, &Patch::Apply(&object)).await {
+        let mut attempts = ATTEMPTS;
+        loop {
+            let error = match api.patch(name_of(&object), &params, &Patch::Apply(&object)).await {
                 Ok(_) => return Ok(()),
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 500) => {
-                    tokio::time::sleep(PAUSE).await
-                }
-                Err(error) => return Err(error).with_context(|| format!("apply {}", name_of(&object))),
+                Err(error) => error,
+            };
+            let too_early = matches!(&error, kube::Error::Api(status) if matches!(status.code, 404 | 500));
+            attempts -= 1;
+            if !too_early || attempts == 0 {
+                return Err(error).with_context(|| format!("apply {} {}", object["kind"], name_of(&object)));
             }
+            tokio::time::sleep(PAUSE).await;
         }
-        bail!("{} {} cannot be applied", object["kind"], name_of(&object))
     }
 }
 
@@ -221,9 +224,9 @@ async fn object(client: &Client, kinds: &Kinds, rendered: &[Value], reference: &
 
 /// A live object without what the server wrote.
 fn as_wanted(mut live: Value) -> Value {
-    let metadata = &live["metadata"];
-    live["metadata"] = json!({ "name": metadata["name"], "labels": metadata["labels"],
-                               "annotations": metadata["annotations"] });
+    if let Some(metadata) = live["metadata"].as_object_mut() {
+        metadata.retain(|field, _| ["name", "labels", "annotations"].contains(&field.as_str()));
+    }
     if let Some(object) = live.as_object_mut() {
         object.remove("status");
         if object["kind"] == "Namespace" {

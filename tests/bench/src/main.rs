@@ -66,8 +66,10 @@ impl Cli {
         let lab = Lab::start(&tools.lab)?;
         let subject = Subject::new(binary, &tools, lab.kubeconfig())?;
         let measured = Measured::take(self, &runtime, &tools, &lab, &subject)?;
-        let title = format!("{} on the lab, {} runs", subject.version_text()?, self.runs);
-        let table = Table { title, rows: measured.rows() };
+        let title =
+            format!("{}, prod.yaml on the lab; medians, runs: {}", subject.version_text()?, self.runs);
+        let notes = measured.notes();
+        let table = Table { title, rows: measured.rows(), notes };
         Ok(if self.json { table.json() } else { table.text() })
     }
 }
@@ -162,37 +164,43 @@ impl Measured {
         Ok(all)
     }
 
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.script_unready > 0 {
+            notes.push(format!(
+                "helm script without --wait: gateway not ready 10 s after its end in {} of the runs",
+                self.script_unready
+            ));
+        }
+        notes
+    }
+
     fn rows(self) -> Vec<Row> {
         let cold = self.plan_cold.minus_median(&self.plan);
-        let unready = match self.script_unready {
-            0 => String::new(),
-            times => format!("; gateway not ready {times}x"),
-        };
         let seconds = |figure: &str, series| Row::new(figure, Unit::Seconds, series);
         let memory = |figure: &str, series| Row::new(figure, Unit::Mebibytes, series);
         vec![
-            seconds("fresh rollout until ready", self.fresh)
+            seconds("fresh, until ready", self.fresh)
                 .aim(Aim::Ratio(2.0))
                 .beside(Beside::new("floor", self.floor_fresh))
                 .beside(Beside::new("helm script --wait", self.script_wait))
-                .beside(Beside::new(format!("helm script{unready}"), self.script)),
-            seconds("unchanged run", self.unchanged)
+                .beside(Beside::new("helm script", self.script)),
+            seconds("run, unchanged", self.unchanged)
                 .aim(Aim::Ratio(1.5))
                 .beside(Beside::new("floor", self.floor_unchanged))
                 .beside(Beside::new("helm script --wait", self.script_wait_again))
                 .beside(Beside::new("helm script", self.script_again)),
-            seconds("plan, nothing to change", self.plan)
+            seconds("plan, unchanged", self.plan)
                 .aim(Aim::Below(0.4))
-                .beside(Beside::new("helm upgrade --dry-run=server", self.helm_dry_run)),
-            seconds("plan, renderings cold", self.plan_cold),
-            seconds("rendering 4 charts, cold", cold)
-                .beside(Beside::new("helm template", self.helm_template)),
+                .beside(Beside::new("helm --dry-run=server", self.helm_dry_run)),
+            seconds("plan, cold", self.plan_cold),
+            seconds("rendering, cold", cold).beside(Beside::new("helm template", self.helm_template)),
             seconds("validate", self.validate).aim(Aim::Below(0.05)),
             seconds("start (--version)", self.start),
-            memory("peak memory, fresh", self.memory_fresh).aim(Aim::Below(50.0)),
-            memory("  with plugins and helm", self.memory_fresh_tree),
-            memory("peak memory, unchanged", self.memory_unchanged).aim(Aim::Below(50.0)),
-            memory("  with plugins and helm", self.memory_unchanged_tree),
+            memory("memory, fresh", self.memory_fresh).aim(Aim::Below(50.0)),
+            memory("  and its children", self.memory_fresh_tree),
+            memory("memory, unchanged", self.memory_unchanged).aim(Aim::Below(50.0)),
+            memory("  and its children", self.memory_unchanged_tree),
             seconds("event to action", self.reaction).aim(Aim::Below(0.02)),
         ]
     }

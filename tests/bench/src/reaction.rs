@@ -3,7 +3,7 @@
 //! Both ends are seen by this one process, with its one clock: it watches the same objects that meshrun waits for, and
 //! reads meshrun's `--report json` line by line. A sample is the time from the watch event that makes an object what an
 //! action waits for, to the line which says that the action is finished; the next action starts with it. Pipe and
-//! report are in the figure, so it is an upper bound. Waits that had nothing to wait for give no sample.
+//! report are in the figure, so it is an upper bound; below zero, meshrun's watch was ahead of this one. Waits that had nothing to wait for give no sample.
 
 use std::{
     collections::HashMap,
@@ -27,10 +27,13 @@ use serde_json::Value;
 use crate::{client, subject::Subject};
 
 /// When objects became what is waited for: by kind and name.
-type Turns = Arc<Mutex<HashMap<(String, String), Instant>>>;
+type Turns = Arc<Mutex<HashMap<(String, String), Vec<Instant>>>>;
+
+/// One row of [`WAITS`].
+type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// An action's wait, and the objects it waits for; each must have turned.
-const WAITS: [(&str, &str, &[(&str, &str)]); 5] = [
+const WAITS: [Row; 5] = [
     ("istiod", "available", &[("Deployment", "istiod")]),
     (
         "istiod",
@@ -78,7 +81,7 @@ pub(crate) async fn measure(subject: &Subject, kubeconfig: &Path) -> Result<Vec<
 fn sample(
     (step, action, objects): (&str, &str, &[(&str, &str)]),
     lines: &[(Instant, Value)],
-    turns: &HashMap<(String, String), Instant>,
+    turns: &HashMap<(String, String), Vec<Instant>>,
 ) -> Option<f64> {
     let time_of = |event: &str| {
         let is_it = |line: &&(Instant, Value)| {
@@ -86,11 +89,16 @@ fn sample(
         };
         lines.iter().find(is_it).map(|line| line.0)
     };
-    let turned = objects.iter().map(|(kind, name)| turns.get(&((*kind).into(), (*name).into())));
-    let turned = turned.collect::<Option<Vec<_>>>()?.into_iter().max()?;
     let (started, finished) = (time_of("action-started")?, time_of("action-finished")?);
-    // Where meshrun's watch was ahead of this one, it acted at once.
-    (*turned > started).then(|| finished.saturating_duration_since(*turned).as_secs_f64())
+    // An object can turn back and forth: what meshrun acted on is the last turn before it did, or one that its watch
+    // saw ahead of this one.
+    let turned = objects.iter().map(|(kind, name)| {
+        let all = turns.get(&((*kind).into(), (*name).into()))?;
+        all.iter().rev().find(|turn| **turn <= finished).or(all.first())
+    });
+    let turned = turned.collect::<Option<Vec<_>>>()?.into_iter().max()?;
+    let lead = turned.saturating_duration_since(finished).as_secs_f64();
+    (*turned > started).then(|| finished.saturating_duration_since(*turned).as_secs_f64() - lead)
 }
 
 fn read(output: impl std::io::Read) -> Result<Vec<(Instant, Value)>> {
@@ -102,7 +110,7 @@ fn read(output: impl std::io::Read) -> Result<Vec<(Instant, Value)>> {
     Ok(lines)
 }
 
-/// Notes when objects of a kind became what is waited for, the last time where they changed back and forth.
+/// Notes each time when an object of a kind became what is waited for.
 fn follow(
     client: &Client,
     (group, kind): (&str, &str),
@@ -122,7 +130,12 @@ fn follow(
             let is_ready = is_ready(&object);
             let was_ready = ready.insert(name.clone(), is_ready).unwrap_or(false);
             if is_ready && !was_ready {
-                turns.lock().unwrap_or_else(PoisonError::into_inner).insert((kind.clone(), name), now);
+                turns
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .entry((kind.clone(), name))
+                    .or_default()
+                    .push(now);
             }
         }
     })

@@ -1,6 +1,6 @@
 //! What the black-box tests share: the built binary, commands with their whole output, the lab, independent witnesses.
 //!
-//! Tests without a cluster (`tests/cli_*.rs`) need [`Meshrun`] and [`fixtures`] alone. Lab tests (`tests/lab_*.rs`) take
+//! Tests without a cluster (`tests/cli_*.rs`) need [`sandbox`] alone: a directory, and transcripts for snapshots. Lab tests (`tests/lab_*.rs`) take
 //! [`cluster()`]: an empty cluster, and nobody else's until they let go of it.
 
 mod binary;
@@ -12,6 +12,7 @@ pub mod http;
 mod lab;
 mod objects;
 mod process;
+pub mod sandbox;
 
 pub use binary::binary;
 pub use chaos::{Chaos, Disturbance, Moment, Round};

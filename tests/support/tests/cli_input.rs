@@ -1,8 +1,6 @@
 //! Bad pipelines and bad values: one message with place and hint, exit code 3, before anything is asked of a cluster.
 
-mod common;
-
-use common::{Sandbox, check, steps};
+use meshrun_tests::sandbox::{Sandbox, check, steps};
 
 /// What `meshrun validate` says of a pipeline.
 fn refusal(name: &str, pipeline: &str) {

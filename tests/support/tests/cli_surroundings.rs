@@ -1,10 +1,8 @@
 //! What is around a pipeline is wrong: the cluster, the kubeconfig, helm, a chart, a plugin file, the command line.
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 
-use common::{Sandbox, built, check, steps};
+use meshrun_tests::sandbox::{Sandbox, built, check, steps};
 
 const MINIMAL: &str =
     "name: test\nsteps:\n  - id: base\n    uses: istio-base\n    with: { version: 1.30.3 }\n";
@@ -84,8 +82,9 @@ fn helm_that_is_missing_or_does_not_fit() {
         .script("mute", "#!/bin/sh\nexit 3\n")
         .script("noise", "#!/bin/sh\necho hello\n")
         .file("text", "hello\n")
-        .env("MESHRUN_HELM", "")
-        .env("MESHRUN_CACHE", "cache");
+        .file("bin/no-helm", "")
+        .env("PATH", "bin")
+        .env("MESHRUN_HELM", "");
     check(
         "helm",
         &sandbox.session(&[

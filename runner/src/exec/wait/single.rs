@@ -1,7 +1,11 @@
 //! Conditions that the object itself answers.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use meshrun_protocol::{ObjectRef, WaitCondition};
+use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{
     Context, Next, WaitError,
@@ -10,6 +14,11 @@ use super::{
     pods,
 };
 use crate::cluster::{Object, Seen, WatchQuery};
+
+/// Silence after which a CRD is touched; the server takes much less.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Annotation that is set and taken off again, to make a change.
+const TOUCHED: &str = "meshrun.dev/touched-at";
 
 pub(super) async fn wait(
     context: &Context<'_>,
@@ -29,27 +38,47 @@ pub(super) async fn wait(
     let mut seen = Seen::default();
     let mut trouble = None;
     loop {
-        match context.next(watch.next()).await {
+        match context.next(timeout(SILENCE, watch.next())).await {
+            Next::Event(Err(_)) if *condition == WaitCondition::Established => {
+                touch(context, object, newest(&seen)).await;
+                continue;
+            }
+            Next::Event(Err(_)) => continue,
             Next::Cancelled => return Err(WaitError::Cancelled),
             Next::TimedOut => {
                 let event = pods::last_warning(context.cluster, object).await;
                 let reason = event.map_or(reason.clone(), |event| format!("{reason}: {event}"));
                 return Err(WaitError::TimedOut { reason });
             }
-            Next::Event(Some(Ok(event))) => seen.take(event),
-            Next::Event(Some(Err(error))) => {
+            Next::Event(Ok(Some(Ok(event)))) => seen.take(event),
+            Next::Event(Ok(Some(Err(error)))) => {
                 slot.waiting(error.to_string());
                 trouble = Some(error);
                 continue;
             }
-            Next::Event(None) => return Err(ended(trouble, reason)),
+            Next::Event(Ok(None)) => return Err(ended(trouble, reason)),
         }
-        match judge(object, condition, seen.objects().next()) {
+        match judge(object, condition, newest(&seen)) {
             Verdict::Done => return Ok(()),
             Verdict::Never(reason) => return Err(WaitError::Never { reason }),
             Verdict::Pending(now) => reason = now,
         }
         slot.waiting(reason.clone());
+    }
+}
+
+/// Makes the server look again at a CRD that it has accepted and not established. One that is killed in between forgets
+/// it until something about the CRD changes (`crdHandler.updateCustomResourceDefinition` of apiextensions-apiserver).
+async fn touch(context: &Context<'_>, crd: &ObjectRef, live: Option<&Object>) {
+    let accepted = live.and_then(|live| live.condition("NamesAccepted"));
+    if accepted.is_none_or(|condition| condition["status"] != "True") {
+        return;
+    }
+    for mark in [json!(jiff::Timestamp::now().to_string()), Value::Null] {
+        let patch = json!({ "metadata": { "annotations": { TOUCHED: mark } } });
+        if let Err(error) = context.cluster.patch(crd, &patch, None).await {
+            tracing::warn!(%error, "the CRD could not be touched");
+        }
     }
 }
 

@@ -1,57 +1,30 @@
 //! A directory to run the built `meshrun` in, and what it said as a transcript for snapshots.
-//!
-//! The binary and the plugins are those beside the test (`target/debug`): `cargo build` them first. helm is found by
-//! `MESHRUN_HELM`, in `.cache/bin` or on `PATH`; real charts by `MESHRUN_CHARTS` or in `../shared/charts`.
-#![allow(dead_code, reason = "each test file is a crate of its own and uses its part of this module")]
 
 use std::{
     env, fmt,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use tempfile::TempDir;
 
-/// The repository.
-pub fn repository() -> PathBuf {
-    fs_err::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).expect("the repository")
-}
+use crate::{Meshrun, binary, fixtures};
 
 /// The directory of the binary and its plugins.
-pub fn built() -> PathBuf {
-    let test = env::current_exe().expect("the test's own path");
-    let directory = test.ancestors().nth(2).expect("target/debug/deps/test").to_owned();
-    assert!(
-        directory.join("meshrun").is_file(),
-        "there is no meshrun in {}: cargo build",
-        directory.display()
-    );
-    directory
+pub fn built() -> &'static Path {
+    binary().parent().expect("it lies in target/debug")
 }
 
 /// The charts written for tests.
 pub fn stand_in_charts() -> PathBuf {
-    repository().join("tests/fixtures/charts")
+    fixtures::root().join("tests/fixtures/charts")
 }
 
 /// The real charts, where they are at hand.
 pub fn real_charts() -> Option<PathBuf> {
     let named = env::var_os("MESHRUN_CHARTS").map(PathBuf::from);
-    let charts = named.unwrap_or_else(|| repository().join("../shared/charts"));
+    let charts = named.unwrap_or_else(|| fixtures::root().join("../shared/charts"));
     charts.join("istiod-1.19.3.tgz").is_file().then_some(charts)
-}
-
-/// The helm program.
-pub fn helm() -> PathBuf {
-    let cached = repository().join(".cache/bin/helm");
-    let on_path =
-        || env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join("helm")).find(|it| it.is_file());
-    env::var_os("MESHRUN_HELM")
-        .map(PathBuf::from)
-        .or_else(|| cached.is_file().then_some(cached))
-        .or_else(on_path)
-        .expect("helm: on PATH, in .cache/bin, or named by MESHRUN_HELM")
 }
 
 /// A pipeline with one step per line: `id uses needs...`.
@@ -86,7 +59,7 @@ impl Sandbox {
         let mut sandbox = Self::new();
         for name in shipped() {
             let file = format!("pipelines/{name}.yaml");
-            let text = fs_err::read_to_string(repository().join(&file)).expect("a pipeline");
+            let text = fs_err::read_to_string(fixtures::root().join(&file)).expect("a pipeline");
             sandbox = sandbox.file(&file, &text);
         }
         sandbox
@@ -132,25 +105,23 @@ impl Sandbox {
 
     /// Runs `meshrun` with these arguments.
     pub fn run_words(&self, arguments: &[&str]) -> Outcome {
-        let mut command = Command::new(built().join("meshrun"));
-        command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null()).env_clear();
-        command.env("PATH", "/usr/bin:/bin").env("HOME", self.directory.path()).env("COLUMNS", "80");
-        command.env("MESHRUN_HELM", helm()).env("MESHRUN_CHARTS", stand_in_charts());
-        // Shared by all tests: what is in it is found again by digests only.
-        command.env("MESHRUN_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+        let mut meshrun = Meshrun::new(arguments)
+            .current_dir(self.directory.path())
+            .env("COLUMNS", "80")
+            .env("MESHRUN_CHARTS", stand_in_charts())
+            .env("MESHRUN_CACHE", self.path("cache"));
         for (name, value) in &self.variables {
-            match value.as_str() {
-                "" => command.env_remove(name),
-                value => command.env(name, value),
+            meshrun = match value.as_str() {
+                "" => meshrun.without_env(name),
+                value => meshrun.env(name, value),
             };
         }
-        let output = command.output().expect("meshrun starts");
-        let text = |bytes: Vec<u8>| self.anonymous(&String::from_utf8(bytes).expect("UTF-8"));
+        let finished = meshrun.run();
         Outcome {
             line: format!("meshrun {}", self.anonymous(&arguments.join(" "))).trim_end().to_owned(),
-            code: output.status.code().expect("it was not killed"),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
+            code: finished.code.expect("it was not killed"),
+            stdout: self.anonymous(&finished.stdout),
+            stderr: self.anonymous(&finished.stderr),
         }
     }
 
@@ -162,17 +133,16 @@ impl Sandbox {
     /// Takes out of a text what differs from machine to machine.
     fn anonymous(&self, text: &str) -> String {
         let sandbox = self.directory.path().display().to_string();
-        let mut text = text.replace(&sandbox, "[DIR]");
-        for (path, name) in [(built(), "[BUILT]"), (helm(), "[HELM]"), (repository(), "[REPO]")] {
-            text = text.replace(&path.display().to_string(), name);
-        }
-        text
+        let target = built().parent().expect("target");
+        let places = [(built(), "[BUILT]"), (target, "[TARGET]"), (fixtures::root(), "[REPO]")];
+        let text = text.replace(&sandbox, "[DIR]");
+        places.iter().fold(text, |text, (path, name)| text.replace(&path.display().to_string(), name))
     }
 }
 
 /// The names of the shipped pipelines.
 pub fn shipped() -> Vec<String> {
-    let mut names: Vec<_> = fs_err::read_dir(repository().join("pipelines"))
+    let mut names: Vec<_> = fs_err::read_dir(fixtures::root().join("pipelines"))
         .expect("the shipped pipelines")
         .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".yaml")?.to_owned()))
         .collect();
@@ -213,10 +183,10 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Compares what was said with the snapshot; digests and times are made alike.
+/// Compares what was said with the snapshot; digests, times and sizes are made alike.
 pub fn check(name: &str, said: &str) {
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../snapshots");
+    settings.set_snapshot_path("../tests/snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.add_filter("sha256:[0-9a-f]{64}", "sha256:[DIGEST]");

@@ -1,0 +1,238 @@
+//! `destroy` takes away what the pipeline made, names what is left, and touches nothing of anybody else's.
+
+use std::collections::BTreeSet;
+
+use meshrun_tests::{Cluster, Finished, Moment, Objects, Running, cluster, fixtures};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const MESH: &str = "istio-system";
+/// What strangers have in the mesh's namespace before anything of Istio is there.
+const STRANGERS: &str = r#"
+{ "apiVersion": "v1", "kind": "List", "items": [
+  { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "istio-system", "labels": { "team": "mesh" } } },
+  { "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "theirs", "namespace": "istio-system" }, "data": { "a": "b" } },
+  { "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "theirs", "namespace": "istio-system" } }
+] }"#;
+/// An application that comes into the mesh: injected, with an object of Istio's.
+const APPLICATION: &str = r#"
+{ "apiVersion": "v1", "kind": "List", "items": [
+  { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop", "labels": { "istio-injection": "enabled" } } },
+  { "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "namespace": "shop" },
+    "spec": { "replicas": 2, "selector": { "matchLabels": { "app": "web" } }, "template": {
+      "metadata": { "labels": { "app": "web" } }, "spec": { "containers": [{ "name": "web", "image": "nginx" }] } } } },
+  { "apiVersion": "networking.istio.io/v1beta1", "kind": "VirtualService",
+    "metadata": { "name": "httpbin", "namespace": "shop" },
+    "spec": { "hosts": ["httpbin.example.com"], "gateways": ["istio-system/default-gateway"],
+              "http": [{ "route": [{ "destination": { "host": "httpbin", "port": { "number": 8000 } } }] }] } }
+] }"#;
+
+/// A cluster and a directory to work in.
+struct Scene<'a> {
+    cluster: &'a Cluster,
+    directory: TempDir,
+}
+
+impl<'a> Scene<'a> {
+    fn new(cluster: &'a Cluster) -> Self {
+        Self { cluster, directory: TempDir::new().expect("a directory") }
+    }
+
+    /// Applies a manifest with `kubectl apply`, as people do.
+    fn kubectl_apply(&self, manifest: &str) {
+        let file = self.directory.path().join("manifest.json");
+        fs_err::write(&file, manifest).expect("a file");
+        self.cluster.kubectl(["apply", "-f", &file.to_string_lossy()]);
+    }
+
+    fn run(&self) {
+        self.cluster.meshrun(["run"]).arg(fixtures::pipeline("prod.yaml")).run().expect_code(0);
+    }
+
+    fn destroy(&self, more: &[&str]) -> meshrun_tests::Meshrun {
+        let destroy = self.cluster.meshrun(["destroy", "--yes", "--report", "json"]).args(more);
+        destroy.arg(fixtures::pipeline("prod.yaml")).current_dir(self.directory.path())
+    }
+}
+
+#[test]
+fn names_everything_that_is_left_and_leaves_strangers_alone() {
+    let cluster = cluster();
+    let scene = Scene::new(&cluster);
+    scene.kubectl_apply(STRANGERS);
+    let before = cluster.objects();
+    scene.run();
+    scene.kubectl_apply(APPLICATION);
+    cluster.kubectl(["rollout", "status", "-n", "shop", "deployment/web", "--timeout=60s"]);
+    assert_eq!(containers(&cluster.objects()), ["istio-proxy", "web"]);
+
+    let backup = scene.directory.path().join("backup.json");
+    let finished = scene.destroy(&["--backup", &backup.to_string_lossy()]).run().expect_code(8);
+
+    let after = settled(&cluster);
+    let named = residue(&finished);
+    let new: Vec<String> = keys(&after).difference(&keys(&before)).cloned().collect();
+    let unnamed: Vec<&String> = new.iter().filter(|key| !named.contains(*key) && !is_shops(key)).collect();
+    assert!(unnamed.is_empty(), "new and not named: {unnamed:?}\n{finished}");
+    assert_eq!(named.len(), 15, "{named:?}");
+    assert!(named.iter().all(|key| key.starts_with("CustomResourceDefinition ")), "{named:?}");
+    untouched(&before, &after, &finished);
+
+    // The injected application runs on, without its sidecars, and nothing asks for them any more.
+    assert_eq!(containers(&after), ["web"]);
+    assert_eq!(after.of("Namespace", "shop")["metadata"]["labels"]["istio-injection"], Value::Null);
+    after.of("VirtualService", "shop/httpbin");
+
+    // The backup is what people made, and comes back after a reinstall.
+    let text = fs_err::read_to_string(&backup).expect("a backup");
+    let list: Value = serde_json::from_str(&text).expect("JSON");
+    let names: Vec<&Value> =
+        list["items"].as_array().expect("items").iter().map(|item| &item["metadata"]["name"]).collect();
+    assert_eq!(names, ["httpbin"], "{text}");
+    cluster.kubectl(["delete", "deployment", "web", "-n", "shop"]);
+    cluster.kubectl(["delete", "virtualservice", "httpbin", "-n", "shop"]);
+    scene.run();
+    cluster.kubectl(["apply", "-f", &backup.to_string_lossy()]);
+    cluster.objects().check(
+        "VirtualService",
+        "shop/httpbin",
+        &[("/spec/hosts", json!(["httpbin.example.com"]))],
+    );
+}
+
+#[test]
+fn with_crds_leaves_exactly_what_was_there_before() {
+    let cluster = cluster();
+    let scene = Scene::new(&cluster);
+    let empty = cluster.objects();
+    scene.run();
+    let finished = scene.destroy(&["--crds"]).run().expect_code(0);
+    assert_eq!(difference(&empty, &settled(&cluster)), Vec::<String>::new(), "{finished}");
+
+    // The same where the mesh's namespace is somebody else's.
+    scene.kubectl_apply(STRANGERS);
+    let before = cluster.objects();
+    scene.run();
+    let finished = scene.destroy(&["--crds"]).run().expect_code(0);
+    let after = settled(&cluster);
+    assert_eq!(difference(&before, &after), Vec::<String>::new(), "{finished}");
+    untouched(&before, &after, &finished);
+    scene.destroy(&[]).run().expect_code(0).expect_text("has made nothing in this cluster");
+}
+
+#[test]
+fn namespace_with_a_strangers_object_is_kept_and_named() {
+    let cluster = cluster();
+    let scene = Scene::new(&cluster);
+    scene.run();
+    cluster.kubectl(["create", "configmap", "theirs", "-n", MESH]);
+    let finished = scene.destroy(&["--crds"]).run().expect_code(8);
+    assert_eq!(residue(&finished), BTreeSet::from([format!("Namespace {MESH}")]), "{finished}");
+    let after = settled(&cluster);
+    after.of("ConfigMap", "istio-system/theirs");
+    let left: Vec<&str> = after.names("Secret").filter(|name| name.starts_with(MESH)).collect();
+    assert_eq!(left, Vec::<&str>::new());
+}
+
+#[test]
+fn killed_destroy_is_completed_by_the_next() {
+    let cluster = cluster();
+    let scene = Scene::new(&cluster);
+    let empty = cluster.objects();
+    for moment in ["gateway", "istiod", "base", "(crds)", "(namespaces)"] {
+        scene.run();
+        let running = scene.destroy(&["--crds"]).start();
+        let reached = running.line(|line| line.contains("\"object-done\"") && line.contains(&step(moment)));
+        kill(running, moment, reached.is_some());
+        let finished = scene.destroy(&["--crds", "--wait-lock=30s"]).run().expect_code(0);
+        assert_eq!(difference(&empty, &settled(&cluster)), Vec::<String>::new(), "{moment}: {finished}");
+    }
+}
+
+fn kill(running: Running, moment: &str, reached: bool) {
+    let killed = running.kill();
+    assert!(reached, "{} was not reached\n{killed}", Moment::Event(moment.into()));
+}
+
+fn step(id: &str) -> String {
+    format!("\"step\":\"{id}\"")
+}
+
+/// Names of the containers of the application's pods that are not going.
+fn containers(objects: &Objects) -> Vec<String> {
+    let names: BTreeSet<String> = objects
+        .names("Pod")
+        .filter(|name| name.starts_with("shop/"))
+        .map(|name| objects.of("Pod", name))
+        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+        .flat_map(|pod| pod["spec"]["containers"].as_array().cloned().unwrap_or_default())
+        .map(|container| container["name"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    names.into_iter().collect()
+}
+
+/// What the report says is left, as `Kind name`.
+fn residue(finished: &Finished) -> BTreeSet<String> {
+    let events = finished.events();
+    let checks = events.iter().filter(|event| event["event"] == "checked" && event["step"] == "(residue)");
+    checks
+        .filter_map(|event| event["check"]["title"].as_str()?.strip_suffix(" is left"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The objects once the server has freed the addresses of Services that are gone, some seconds after them.
+fn settled(cluster: &Cluster) -> Objects {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
+    loop {
+        let objects = cluster.objects();
+        let freed = objects.names("IPAddress").all(|name| {
+            let parent = &objects.of("IPAddress", name)["spec"]["parentRef"];
+            let text = |field: &str| parent[field].as_str().unwrap_or_default();
+            objects.find("Service", &format!("{}/{}", text("namespace"), text("name"))).is_some()
+        });
+        let going = objects.keys(|object| !object["metadata"]["deletionTimestamp"].is_null());
+        if (freed && going.is_empty()) || std::time::Instant::now() > deadline {
+            return objects;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+}
+
+/// Everything but what the server makes and removes together with a CRD.
+fn keys(objects: &Objects) -> BTreeSet<String> {
+    let own = |object: &Value| {
+        object["metadata"]["labels"]["kube-aggregator.kubernetes.io/automanaged"].is_null()
+            && !(object["kind"] == "Lease" && object["metadata"]["namespace"] == "kube-system")
+    };
+    objects.keys(own).into_iter().collect()
+}
+
+fn difference(before: &Objects, after: &Objects) -> Vec<String> {
+    let (before, after) = (keys(before), keys(after));
+    let new = after.difference(&before).map(|key| format!("new: {key}"));
+    new.chain(before.difference(&after).map(|key| format!("gone: {key}"))).collect()
+}
+
+fn is_shops(key: &str) -> bool {
+    key.contains(" shop/") || key == "Namespace shop"
+}
+
+/// Asserts that objects that were there before say what they said before.
+fn untouched(before: &Objects, after: &Objects, finished: &Finished) {
+    for (kind, name) in [
+        ("Namespace", MESH),
+        ("ConfigMap", "istio-system/theirs"),
+        ("Secret", "istio-system/theirs"),
+        ("Namespace", "default"),
+    ] {
+        let content = |objects: &Objects| {
+            let mut object = objects.of(kind, name).clone();
+            for field in ["managedFields", "resourceVersion"] {
+                object["metadata"].as_object_mut().map(|metadata| metadata.remove(field));
+            }
+            object
+        };
+        assert_eq!(content(before), content(after), "{kind} {name}\n{finished}");
+    }
+}

@@ -1,0 +1,112 @@
+//! Two runs of one pipeline: one works, the other says who does; a holder that died holds nothing.
+
+use std::time::Duration;
+
+use meshrun_tests::{Cluster, Meshrun, cluster, fixtures};
+use serde_json::json;
+
+fn command(cluster: &Cluster, words: &[&str]) -> Meshrun {
+    cluster.meshrun(words.iter().copied()).arg(fixtures::pipeline("prod.yaml"))
+}
+
+/// A pod that never becomes ready keeps a run waiting.
+fn stuck(cluster: &Cluster) -> Option<()> {
+    let rule = json!({ "image": "pilot", "behaviour": "never-ready" });
+    cluster.lab()?.control("POST", "/pods", &rule);
+    Some(())
+}
+
+fn heal(cluster: &Cluster) {
+    if let Some(lab) = cluster.lab() {
+        lab.control("DELETE", "/pods", &json!(null));
+    }
+}
+
+#[test]
+fn second_run_says_who_holds_the_lock() {
+    let cluster = cluster();
+    if stuck(&cluster).is_none() {
+        return;
+    }
+    let first = command(&cluster, &["run", "--report", "json"]).start();
+    first.wait_for_line("the wait for istiod", |line| line.contains("\"waiting\""));
+    for words in [&["run"][..], &["destroy", "--yes"]] {
+        let second =
+            command(&cluster, words).run().expect_code(5).expect_text("pipeline `prod` is locked by");
+        let lease = cluster.get("lease", "default", "meshrun.prod");
+        let holder = lease["spec"]["holderIdentity"].as_str().expect("a holder").to_owned();
+        second.expect_text(&holder);
+    }
+    command(&cluster, &["status"]).run().expect_code(0).expect_text("locked by");
+
+    // One that waits goes on as soon as the first is done, and finds nothing to do.
+    let waiting = command(&cluster, &["run", "--wait-lock", "60s"]).start();
+    heal(&cluster);
+    first.wait().expect_code(0);
+    let waited = waiting.wait().expect_code(0).expect_text("nothing to change");
+    println!("{waited}");
+    assert!(cluster.kubectl(["get", "lease", "-n", "default"]).is_empty());
+}
+
+#[test]
+fn killed_holder_of_this_machine_holds_nothing() {
+    let cluster = cluster();
+    if stuck(&cluster).is_none() {
+        return;
+    }
+    let first = command(&cluster, &["run", "--report", "json"]).start();
+    first.wait_for_line("the wait for istiod", |line| line.contains("\"waiting\""));
+    let waiting = command(&cluster, &["run", "--wait-lock", "60s"]).start();
+    std::thread::sleep(Duration::from_secs(1));
+    heal(&cluster);
+    first.kill();
+    let waited = waiting.wait().expect_code(0);
+    assert!(waited.elapsed < Duration::from_secs(30), "{waited}");
+
+    // Without waiting, too: the process is gone, nobody has to find out by a clock.
+    let lease = holder_of_another_machine(&cluster, "2000-01-01T00:00:00.000000Z");
+    cluster.apply(&lease.path().join("lease.json"));
+    cluster.kubectl(["delete", "deployment", "kiali", "-n", "istio-system"]);
+    command(&cluster, &["run"]).run().expect_code(0).expect_text("1 created");
+    assert!(cluster.kubectl(["get", "lease", "-n", "default"]).is_empty());
+}
+
+#[test]
+fn silent_holder_of_another_machine_loses_the_lock_when_its_lease_expires() {
+    let cluster = cluster();
+    let now = now();
+    let lease = holder_of_another_machine(&cluster, &now);
+    cluster.apply(&lease.path().join("lease.json"));
+    command(&cluster, &["run"]).run().expect_code(5).expect_text("locked by someone@elsewhere");
+    let waited = command(&cluster, &["run", "--wait-lock", "40s"]).run().expect_code(0);
+    assert!(waited.elapsed > Duration::from_secs(5), "{waited}");
+}
+
+#[test]
+fn lock_that_a_dead_run_left_is_cleared_by_a_run_that_has_nothing_to_do() {
+    let cluster = cluster();
+    command(&cluster, &["run"]).run().expect_code(0);
+    let lease = holder_of_another_machine(&cluster, "2000-01-01T00:00:00.000000Z");
+    cluster.apply(&lease.path().join("lease.json"));
+    command(&cluster, &["run"]).run().expect_code(0).expect_text("nothing to change");
+    assert!(cluster.kubectl(["get", "lease", "-n", "default"]).is_empty());
+}
+
+/// A Lease as a run on another machine takes it.
+fn holder_of_another_machine(_: &Cluster, renewed: &str) -> tempfile::TempDir {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": { "name": "meshrun.prod", "namespace": "default" },
+        "spec": { "holderIdentity": "someone@elsewhere", "leaseDurationSeconds": 15,
+                  "acquireTime": renewed, "renewTime": renewed },
+    });
+    fs_err::write(directory.path().join("lease.json"), lease.to_string()).expect("a file");
+    directory
+}
+
+/// The time as the cluster's clock has it, which is this machine's.
+fn now() -> String {
+    let output = std::process::Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S.000000Z"]).output();
+    String::from_utf8(output.expect("date starts").stdout).expect("text").trim().to_owned()
+}
