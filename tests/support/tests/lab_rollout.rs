@@ -255,9 +255,7 @@ fn a_rehearsal_makes_the_same_objects_as_a_cluster() {
         let missing: Vec<&String> =
             real.difference(&made).filter(|key| !key.starts_with("Namespace ")).collect();
         assert!(missing.is_empty() && made.is_subset(&real), "{missing:?} {:?}", made.difference(&real));
-        if let Some(lab) = cluster.lab() {
-            lab.reset().expect("the lab goes back");
-        }
+        cluster.reset();
     }
 }
 
