@@ -1,6 +1,7 @@
 //! The cluster that tests run against, and the witnesses that look at it without meshrun: kubectl, helm 3, helm 4.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsStr,
     io::{BufRead, BufReader},
@@ -163,6 +164,17 @@ impl Cluster {
             "json",
             "--show-managed-fields",
         ])))
+    }
+
+    /// Returns what an undisturbed run of a shipped pipeline makes, and goes back to the empty cluster.
+    ///
+    /// # Panics
+    /// When that run fails.
+    pub fn undisturbed(&self, pipeline: &str) -> BTreeMap<String, Value> {
+        self.meshrun(["run"]).arg(fixtures::pipeline(pipeline)).run().expect_code(0);
+        let made = self.objects().made();
+        self.reset();
+        made
     }
 
     /// Opens a way to a port behind an object: `forward("istio-system", "svc/kiali", 20001)`.

@@ -1,11 +1,10 @@
 //! What was in a cluster at one moment, as an independent witness saw it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::Value;
+
+use crate::end_state;
 
 /// Kinds that say nothing about what somebody did, or that change by themselves.
 const IGNORED: [&str; 4] = ["events", "componentstatuses", "nodes", "ipaddresses"];
@@ -87,15 +86,11 @@ impl Objects {
         assert!(differences.is_empty(), "{kind} {name}:\n{}", differences.join("\n"));
     }
 
-    /// Returns kind and name of what meshrun made: what has a field that it, or it as helm, looks after.
-    pub fn made(&self) -> BTreeSet<String> {
-        let by_us = |object: &Value| {
-            let fields = object["metadata"]["managedFields"].as_array().into_iter().flatten();
-            fields
-                .filter_map(|field| field["manager"].as_str())
-                .any(|name| name == "meshrun" || name == "helm")
-        };
-        self.keys(by_us).into_iter().collect()
+    /// Returns what meshrun made, by kind and name: what has a field that it, or it as helm, looks after; each object
+    /// without what differs from one run to the next.
+    pub fn made(&self) -> BTreeMap<String, Value> {
+        let ours = self.0.iter().filter(|(_, object)| end_state::is_ours(object));
+        ours.map(|((kind, name), object)| (format!("{kind} {name}"), end_state::content(object))).collect()
     }
 
     /// Returns every object's version, for "nothing was written". What clients and controllers renew is left out: Leases

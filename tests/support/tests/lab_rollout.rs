@@ -14,7 +14,7 @@ fn run(cluster: &Cluster, pipeline: &str) -> Finished {
 #[test]
 fn prod_brings_up_the_mesh_of_the_guide() {
     let cluster = cluster();
-    let finished = run(&cluster, "prod.yaml").expect_code(0);
+    run(&cluster, "prod.yaml").expect_code(0);
     let objects = cluster.objects();
     has_the_base(&objects);
     has_the_control_plane(&objects);
@@ -248,7 +248,7 @@ fn a_rehearsal_makes_the_same_objects_as_a_cluster() {
         assert_eq!(real, rehearsed, "{pipeline}");
         // What the run says it made is what is there.
         let state = ["Secret default/meshrun.", "/sh.helm.release.v1."];
-        let made = cluster.objects().made().into_iter();
+        let made = cluster.objects().made().into_keys();
         let made: BTreeSet<String> =
             made.filter(|key| !state.iter().any(|state| key.contains(state))).collect();
         // A bare namespace has no field that a manager could own.
