@@ -85,7 +85,7 @@ fn fail(global: &GlobalArgs, error: &AppError) -> ExitCode {
         Options { color: global.color, surroundings: Surroundings::detect_error(), ..Options::default() };
     match &error.findings {
         // Findings bring their own place and source line.
-        Some(findings) => report::print_findings(findings),
+        Some(findings) => report::print_findings(findings, &options.style()),
         None => report::print_error(
             &Problem { message: error.message.clone(), hint: error.hint.clone() },
             &options.style(),

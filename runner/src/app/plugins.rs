@@ -9,7 +9,7 @@ use crate::{
     cli::{GlobalArgs, PluginsCommand},
     exit_code::ExitCode,
     plugin::{Plugin, Wanted},
-    report,
+    report::{self, Options, Surroundings},
 };
 
 pub(super) async fn run(global: &GlobalArgs, command: PluginsCommand) -> Result<ExitCode, AppError> {
@@ -49,25 +49,22 @@ async fn list(global: &GlobalArgs) -> Result<ExitCode, AppError> {
             .hint("name their directory with --plugins or MESHRUN_PLUGINS"));
     }
     let width = found.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let options = Options { color: global.color, surroundings: Surroundings::detect(), ..Options::default() };
+    let style = options.style();
     let mut code = ExitCode::Success;
     for (name, plugin) in found {
         let line = match plugin {
             Ok(plugin) => {
                 let description = plugin.description();
-                let indent = width + 12;
-                format!(
-                    "{name:width$}  {:8}  {}\n{:indent$}provides {}; requires {}",
-                    description.version,
-                    sentence(&description.summary),
-                    "",
-                    names(&description.provides),
-                    names(&description.requires)
-                )
+                let (provides, requires) = (names(&description.provides), names(&description.requires));
+                let told =
+                    format!("{}\nprovides {provides}; requires {requires}", sentence(&description.summary));
+                style.hang(&format!("{name:width$}  {:8}  ", description.version), &told)
             }
             Err(error) => {
                 // One broken file must not hide the others.
                 code = error.code;
-                format!("{name:width$}  unusable  {}", error.message)
+                style.hang(&format!("{name:width$}  unusable  "), &error.message)
             }
         };
         report::print(&line)?;

@@ -11,7 +11,7 @@ use crate::{
     cli::{GlobalArgs, PipelineArgs},
     exit_code::ExitCode,
     plugin::Limits,
-    report,
+    report::{self, Options, Surroundings},
     spec::{self, Finding},
     text::counted,
 };
@@ -21,8 +21,10 @@ pub(super) async fn run(global: &GlobalArgs, args: PipelineArgs) -> Result<ExitC
     let (mut findings, later) = lint(&prepared).await?;
     findings.extend(prepared.pipeline.warnings.iter().cloned());
     let findings = spec::settle(findings)?;
+    let options = Options { color: global.color, surroundings: Surroundings::detect(), ..Options::default() };
+    let style = options.style();
     for finding in &findings {
-        report::print(&format!("{finding}\n\n"))?;
+        report::print(&format!("{}\n\n", report::findings_text(&finding.to_string(), &style)))?;
     }
     let steps = prepared.pipeline.steps.len();
     let file = args.pipeline.display();
@@ -34,7 +36,7 @@ pub(super) async fn run(global: &GlobalArgs, args: PipelineArgs) -> Result<ExitC
     if !later.is_empty() {
         summary.push_str(&format!("; checked only when their needs have run: {}", later.join(", ")));
     }
-    report::print(&summary)?;
+    report::print(&style.hang("", &summary))?;
     Ok(ExitCode::Success)
 }
 

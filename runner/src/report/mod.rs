@@ -2,6 +2,7 @@
 //!
 //! This is the only module besides `main` that prints.
 
+mod findings;
 mod github;
 pub mod graph;
 mod json;
@@ -31,6 +32,7 @@ use crate::{
     text::{Style, Tone},
 };
 
+pub use findings::findings_text;
 pub use surroundings::Surroundings;
 
 /// How often reporters hear that time has passed.
@@ -229,9 +231,9 @@ pub fn print_note(note: &str) {
 }
 
 /// Prints findings in a pipeline file, rendered with their places, to standard error.
-pub fn print_findings(findings: &str) {
+pub fn print_findings(findings: &str, style: &Style) {
     // Nothing is left to be told to whoever closed standard error.
-    let _ = writeln!(io::stderr(), "{findings}");
+    let _ = writeln!(io::stderr(), "{}", findings_text(findings, style));
 }
 
 /// The one place that prints why meshrun ended without having done what was asked: `error: ...`, `hint: ...`.

@@ -69,8 +69,8 @@ impl Finding {
     }
 }
 
-/// A hint longer than this many columns goes to a line of its own.
-const CARET_LINE: usize = 100;
+/// A hint that ends behind this column goes to a line of its own, so that the carets stay on theirs on any screen.
+const CARET_LINE: usize = 74;
 
 /// Several lines as compilers write them: `error: ...`, place, source line, caret with the hint.
 impl fmt::Display for Finding {
