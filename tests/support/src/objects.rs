@@ -105,22 +105,28 @@ impl Objects {
 }
 
 impl Snapshot {
+    /// Says what was written since, a line for each object: `changed Gateway istio-system/default-gateway`.
+    pub fn changes(&self, now: &Self) -> Vec<String> {
+        let mut changes = Vec::new();
+        for (key, version) in &now.0 {
+            match self.0.get(key) {
+                None => changes.push(format!("created {} {}", key.0, key.1)),
+                Some(before) if before != version => changes.push(format!("changed {} {}", key.0, key.1)),
+                Some(_) => {}
+            }
+        }
+        let gone = self.0.keys().filter(|key| !now.0.contains_key(*key));
+        changes.extend(gone.map(|key| format!("deleted {} {}", key.0, key.1)));
+        changes
+    }
+
     /// Asserts that nothing was written since.
     ///
     /// # Panics
     /// When something was; the message names the objects, and `context`.
     #[track_caller]
     pub fn assert_unchanged(&self, now: &Self, context: &dyn fmt::Display) {
-        let mut changes = Vec::new();
-        for (key, version) in &now.0 {
-            match self.0.get(key) {
-                None => changes.push(format!("  created {} {}", key.0, key.1)),
-                Some(before) if before != version => changes.push(format!("  changed {} {}", key.0, key.1)),
-                Some(_) => {}
-            }
-        }
-        let gone = self.0.keys().filter(|key| !now.0.contains_key(*key));
-        changes.extend(gone.map(|key| format!("  deleted {} {}", key.0, key.1)));
+        let changes = self.changes(now);
         assert!(changes.is_empty(), "something was written:\n{}\n{context}", changes.join("\n"));
     }
 }
