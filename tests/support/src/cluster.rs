@@ -166,21 +166,14 @@ impl Cluster {
         ])))
     }
 
-    /// Returns what an undisturbed run of a shipped pipeline makes, and goes back to the empty cluster: what a disturbed
-    /// one must come to as well.
+    /// Returns what an undisturbed run of a shipped pipeline makes, and goes back to the empty cluster.
     ///
     /// # Panics
     /// When that run fails.
     pub fn undisturbed(&self, pipeline: &str) -> BTreeMap<String, Value> {
-        static KNOWN: Mutex<BTreeMap<String, BTreeMap<String, Value>>> = Mutex::new(BTreeMap::new());
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = known.get(pipeline) {
-            return made.clone();
-        }
         self.meshrun(["run"]).arg(fixtures::pipeline(pipeline)).run().expect_code(0);
         let made = self.objects().made();
         self.reset();
-        known.insert(pipeline.into(), made.clone());
         made
     }
 

@@ -112,14 +112,15 @@ fn lasting(objects: &Objects, kind: &str, name: &str, object: &Value) -> Option<
 }
 
 /// Whether a run made the object, so that its content counts too; of others' it counts that they are there.
-fn is_ours(object: &Value) -> bool {
+pub(crate) fn is_ours(object: &Value) -> bool {
     let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
     let mut managers = entries.filter_map(|entry| entry["manager"].as_str());
     managers.any(|manager| manager == "meshrun" || manager == "helm")
         || object["type"] == "meshrun.dev/inventory"
 }
 
-fn content(object: &Value) -> Value {
+/// What of an object is the same after every run.
+pub(crate) fn content(object: &Value) -> Value {
     let mut content = object.clone();
     let metadata = &object["metadata"];
     let kept: Map<String, Value> = ["labels", "annotations", "finalizers"]

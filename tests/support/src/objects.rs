@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::end_state;
 
 /// Kinds that say nothing about what somebody did, or that change by themselves.
 const IGNORED: [&str; 4] = ["events", "componentstatuses", "nodes", "ipaddresses"];
@@ -84,42 +86,11 @@ impl Objects {
         assert!(differences.is_empty(), "{kind} {name}:\n{}", differences.join("\n"));
     }
 
-    /// Returns what meshrun made and still looks after, by kind and name: each object without what differs from one run
-    /// to the next (versions, addresses, keys) and without what others add.
+    /// Returns what meshrun made, by kind and name: what has a field that it, or it as helm, looks after; each object
+    /// without what differs from one run to the next.
     pub fn made(&self) -> BTreeMap<String, Value> {
-        let by_us = |object: &Value| {
-            let fields = object["metadata"]["managedFields"].as_array().into_iter().flatten();
-            fields
-                .filter_map(|field| field["manager"].as_str())
-                .any(|name| name == "meshrun" || name == "helm")
-        };
-        self.0
-            .iter()
-            .filter(|(_, object)| by_us(object))
-            .map(|((kind, name), object)| (format!("{kind} {name}"), lasting(object)))
-            .collect()
-    }
-
-    /// Asserts that meshrun made what it makes in an undisturbed run, neither more nor less nor other.
-    ///
-    /// # Panics
-    /// When it did not; the message has the differences, and `context`.
-    #[track_caller]
-    pub fn assert_made(&self, wanted: &BTreeMap<String, Value>, context: &dyn fmt::Display) {
-        let made = self.made();
-        let mut differences = Vec::new();
-        for (key, wanted) in wanted {
-            match made.get(key) {
-                None => differences.push(format!("  missing {key}")),
-                Some(found) if found != wanted => {
-                    differences.push(format!("  {key} is {found}\n    wanted {wanted}"))
-                }
-                Some(_) => {}
-            }
-        }
-        let more = made.keys().filter(|key| !wanted.contains_key(*key));
-        differences.extend(more.map(|key| format!("  too much: {key}")));
-        assert!(differences.is_empty(), "another end state:\n{}\n{context}", differences.join("\n"));
+        let ours = self.0.iter().filter(|(_, object)| end_state::is_ours(object));
+        ours.map(|((kind, name), object)| (format!("{kind} {name}"), end_state::content(object))).collect()
     }
 
     /// Returns every object's version, for "nothing was written". What clients and controllers renew is left out: Leases
@@ -134,56 +105,28 @@ impl Objects {
 }
 
 impl Snapshot {
+    /// Says what was written since, a line for each object: `changed Gateway istio-system/default-gateway`.
+    pub fn changes(&self, now: &Self) -> Vec<String> {
+        let mut changes = Vec::new();
+        for (key, version) in &now.0 {
+            match self.0.get(key) {
+                None => changes.push(format!("created {} {}", key.0, key.1)),
+                Some(before) if before != version => changes.push(format!("changed {} {}", key.0, key.1)),
+                Some(_) => {}
+            }
+        }
+        let gone = self.0.keys().filter(|key| !now.0.contains_key(*key));
+        changes.extend(gone.map(|key| format!("deleted {} {}", key.0, key.1)));
+        changes
+    }
+
     /// Asserts that nothing was written since.
     ///
     /// # Panics
     /// When something was; the message names the objects, and `context`.
     #[track_caller]
     pub fn assert_unchanged(&self, now: &Self, context: &dyn fmt::Display) {
-        let mut changes = Vec::new();
-        for (key, version) in &now.0 {
-            match self.0.get(key) {
-                None => changes.push(format!("  created {} {}", key.0, key.1)),
-                Some(before) if before != version => changes.push(format!("  changed {} {}", key.0, key.1)),
-                Some(_) => {}
-            }
-        }
-        let gone = self.0.keys().filter(|key| !now.0.contains_key(*key));
-        changes.extend(gone.map(|key| format!("  deleted {} {}", key.0, key.1)));
+        let changes = self.changes(now);
         assert!(changes.is_empty(), "something was written:\n{}\n{context}", changes.join("\n"));
-    }
-}
-
-/// An object without what differs from one run to the next.
-fn lasting(object: &Value) -> Value {
-    let mut object = object.clone();
-    let metadata = &object["metadata"];
-    let mut labels = metadata["labels"].clone();
-    for stamp in ["createdAt", "modifiedAt"] {
-        labels.as_object_mut().map(|labels| labels.remove(stamp));
-    }
-    let metadata = json!({ "labels": labels, "annotations": metadata["annotations"] });
-    let Some(fields) = object.as_object_mut() else { return Value::Null };
-    fields.insert("metadata".into(), metadata);
-    fields.remove("status");
-    if fields["kind"] == "Secret" {
-        fields.remove("data");
-    }
-    forget(
-        &mut object,
-        &["caBundle", "clusterIP", "clusterIPs", "nodePort", "deployment.kubernetes.io/revision"],
-    );
-    object
-}
-
-/// Removes fields by name, wherever they are.
-fn forget(value: &mut Value, names: &[&str]) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|name, _| !names.contains(&name.as_str()));
-            fields.values_mut().for_each(|value| forget(value, names));
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| forget(item, names)),
-        _ => {}
     }
 }
