@@ -19,6 +19,11 @@ use crate::{
     state::inventory::Entry,
 };
 
+/// Time in which a check that fails may still come true: controllers follow what was rolled out a little later.
+const SETTLES: Duration = Duration::from_secs(10);
+/// Pause before checks are made again.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
 /// How one attempt ended well.
 enum Attempt {
     Done(Map<String, Value>),
@@ -153,8 +158,22 @@ async fn checks(executor: &Executor, step: &Step, planned: &mut PlannedStep) -> 
     };
     let services = ReadOnly::new(cluster.clone(), step.id.clone());
     let limits = Limits { cancel: executor.cancel.clone(), ..Limits::default() };
-    let response =
-        planned.session.check(&request, &services, &limits).await.map_err(crate::plan::PlanError::from)?;
+    let settled = Instant::now() + if request.cluster.rehearsal { Duration::ZERO } else { SETTLES };
+    let response = loop {
+        let response = planned.session.check(&request, &services, &limits).await;
+        let response = response.map_err(crate::plan::PlanError::from)?;
+        let failed = response.checks.iter().find(|check| check.status == CheckStatus::Failed);
+        let Some(failed) = failed.filter(|_| Instant::now() + CHECK_EVERY < settled) else { break response };
+        executor.events.send(Event::Waiting {
+            step: step.id.clone(),
+            action: "checks".into(),
+            reason: format!("{}: {}", failed.title, failed.evidence),
+        });
+        tokio::select! {
+            () = tokio::time::sleep(CHECK_EVERY) => {}
+            () = executor.cancel.cancelled() => break response,
+        }
+    };
     let all = response.checks.len();
     let mut failed = Vec::new();
     for check in response.checks {
