@@ -58,7 +58,7 @@ test-rust: lab-build test-build
 test-fast: test-build ## Run the tests that need no control plane
 	@$(TEST_ENV)
 	cargo test --no-fail-fast --workspace --exclude meshrun-tests $(CARGO_FLAGS)
-	cargo test --no-fail-fast --workspace --test 'cli_*' $(CARGO_FLAGS)
+	cargo test --no-fail-fast --workspace --test 'cli_*' --test tidy $(CARGO_FLAGS)
 
 .PHONY: test-go
 test-go: ## Run the tests of the lab itself

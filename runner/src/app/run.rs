@@ -162,7 +162,13 @@ fn tell_start(events: &Events, pipeline: &Pipeline, planned: &Planned) {
     }
     // What is known to be doubtful is told before anything is done; each step finds it again when it runs.
     for planned in &planned.plan.steps {
-        let Some(step) = pipeline.step(planned.id.as_str()) else { continue };
+        let Some(step) = pipeline.step(planned.id.as_str()) else {
+            // Of what left the pipeline: no step and no place of the file is to blame.
+            for diagnostic in planned.diagnostics.iter().cloned() {
+                events.send(Event::Diagnosed { step: None, diagnostic, place: None });
+            }
+            continue;
+        };
         for diagnostic in &planned.diagnostics {
             let place = step.place_of(&diagnostic.path);
             events.send(Event::Diagnosed {

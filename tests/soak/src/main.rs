@@ -5,12 +5,13 @@ mod schedule;
 mod table;
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
-use meshrun_tests::{Chaos, cluster, fixtures};
+use meshrun_tests::{Chaos, Disturbance, Round, cluster, fixtures};
 use table::Table;
 
 /// Disturbs runs of a pipeline and compares where they end.
@@ -36,6 +37,17 @@ struct Args {
     pipeline: String,
 }
 
+/// One round; a run that hangs is a round with a problem, not the end of the soak.
+fn round(chaos: &Chaos<'_>, disturbance: Disturbance) -> Round {
+    let started = Instant::now();
+    let made = catch_unwind(AssertUnwindSafe(|| chaos.round(disturbance.clone())));
+    made.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let problems = vec![text.unwrap_or_else(|| "the run could not be judged".into())];
+        Round { disturbance, happened: true, took: started.elapsed(), problems }
+    })
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     if std::env::var_os("MESHRUN_BIN").is_none() {
@@ -56,7 +68,7 @@ fn main() -> ExitCode {
             println!("the time is up: {number} of {planned} runs were made");
             break;
         }
-        let round = chaos.round(disturbance);
+        let round = round(&chaos, disturbance);
         println!("{:3} {:5.1}s  {}", number + 1, round.took.as_secs_f64(), round.disturbance);
         table.add(kind, round);
     }
