@@ -48,21 +48,15 @@ pub struct Sandbox {
     variables: Vec<(String, String)>,
 }
 
-impl Default for Sandbox {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Sandbox {
     /// An empty one. The stand-in charts are the mirror.
-    pub fn new() -> Self {
+    pub fn empty() -> Self {
         Self { directory: TempDir::new().expect("a temporary directory"), variables: Vec::new() }
     }
 
     /// The same with the shipped pipelines in `pipelines/`.
     pub fn with_pipelines() -> Self {
-        let mut sandbox = Self::new();
+        let mut sandbox = Self::empty();
         for name in shipped() {
             let file = format!("pipelines/{name}.yaml");
             let text = fs_err::read_to_string(fixtures::root().join(&file)).expect("a pipeline");

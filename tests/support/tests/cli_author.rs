@@ -41,7 +41,7 @@ fn pipeline(head: &str, uses: &str, message: &str) -> String {
 fn the_example_runs_in_a_pipeline() {
     let file = echo();
     let library = fs_err::read(&file).expect("the library");
-    let sandbox = Sandbox::new()
+    let sandbox = Sandbox::empty()
         .file("by-path.yaml", &pipeline("", "./libmeshrun_echo.so", "hello"))
         .file("by-map.yaml", &pipeline("plugins:\n  echo: { path: lib/echo.so }\n", "echo", "hello"))
         .file("by-name.yaml", &pipeline("", "echo", "hello"))

@@ -25,7 +25,7 @@ const COMMANDS: [&str; 14] = [
 
 #[test]
 fn without_arguments_help_is_shown() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::empty();
     let outcome = sandbox.run("");
     assert_eq!(outcome.code, 64);
     assert_eq!(outcome.stderr, sandbox.run("--help").success().stdout);
@@ -35,7 +35,7 @@ fn without_arguments_help_is_shown() {
 
 #[test]
 fn every_command_has_a_help_that_fits_the_screen() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::empty();
     let overview = sandbox.run("--help").success().stdout;
     for line in
         overview.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty())
@@ -60,7 +60,7 @@ fn every_command_has_a_help_that_fits_the_screen() {
 
 #[test]
 fn help_and_documentation_have_the_same_exit_codes() {
-    let help = Sandbox::new().run("--help").success().stdout;
+    let help = Sandbox::empty().run("--help").success().stdout;
     let (_, codes) = help.split_once("Exit codes (docs/exit-codes.md): ").expect("exit codes");
     let told: Vec<String> = codes
         .split(", ")
@@ -82,14 +82,14 @@ fn help_and_documentation_have_the_same_exit_codes() {
 #[test]
 fn version_is_shown() {
     assert_eq!(
-        Sandbox::new().run("--version").success().stdout,
+        Sandbox::empty().run("--version").success().stdout,
         concat!("meshrun ", env!("CARGO_PKG_VERSION"), "\n")
     );
 }
 
 #[test]
 fn completions_name_every_command() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::empty();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = sandbox.run(&format!("completions {shell}")).success().stdout;
         for command in COMMANDS.iter().filter(|command| !command.contains(' ')) {

@@ -4,7 +4,7 @@ use meshrun_tests::sandbox::{Sandbox, check, steps};
 
 /// What `meshrun validate` says of a pipeline.
 fn refusal(name: &str, pipeline: &str) {
-    let sandbox = Sandbox::new().file("mesh.yaml", pipeline);
+    let sandbox = Sandbox::empty().file("mesh.yaml", pipeline);
     let outcome = sandbox.run("validate mesh.yaml");
     assert_eq!(outcome.code, 3, "{outcome}");
     check(name, &outcome.to_string());
@@ -56,7 +56,7 @@ fn expressions_that_are_wrong() {
     let said: Vec<String> = ["vars.istoi", "vars.istio +", "vars.istio + 1", "steps.istiod.outputs.version"]
         .iter()
         .map(|expression| {
-            Sandbox::new().file("mesh.yaml", &with(expression)).run("validate mesh.yaml").to_string()
+            Sandbox::empty().file("mesh.yaml", &with(expression)).run("validate mesh.yaml").to_string()
         })
         .collect();
     check("input_expressions", &said.join("\n"));
@@ -123,7 +123,7 @@ fn values_from_the_command_line() {
 #[test]
 fn files_that_are_no_pipelines() {
     let sandbox =
-        Sandbox::new().file("empty.yaml", "").file("list.yaml", "- a\n- b\n").file("dir.yaml/x", "");
+        Sandbox::empty().file("empty.yaml", "").file("list.yaml", "- a\n- b\n").file("dir.yaml/x", "");
     sandbox.write("binary.yaml", &[0x7f, b'E', b'L', b'F', 0xff, 0]);
     check(
         "input_files",
@@ -139,7 +139,7 @@ fn files_that_are_no_pipelines() {
 
 #[test]
 fn lock_file_that_is_damaged() {
-    let sandbox = Sandbox::new()
+    let sandbox = Sandbox::empty()
         .file("mesh.yaml", &steps(&["base istio-base"]))
         .file("meshrun.lock", "{ \"charts\": [");
     check("input_lock_file", &sandbox.session(&["validate mesh.yaml"]));

@@ -95,8 +95,8 @@ fn graphs_are_drawn_in_three_forms() {
 
 #[test]
 fn plugins_are_listed_and_shown() {
-    check("plugins", &Sandbox::new().session(&["plugins list", "plugins inspect istiod"]));
-    let json = Sandbox::new().run("plugins inspect istiod --json").success();
+    check("plugins", &Sandbox::empty().session(&["plugins list", "plugins inspect istiod"]));
+    let json = Sandbox::empty().run("plugins inspect istiod --json").success();
     let description: Value = serde_json::from_str(&json.stdout).expect("JSON");
     assert_eq!(description["name"], "istiod");
     assert!(jsonschema::meta::is_valid(&description["config_schema"]), "{json}");

@@ -22,7 +22,7 @@ users:
 
 #[test]
 fn cluster_that_does_not_answer() {
-    let sandbox = Sandbox::new()
+    let sandbox = Sandbox::empty()
         .file("mesh.yaml", MINIMAL)
         .file("prod.yaml", &format!("target: {{ context: prod }}\n{MINIMAL}"))
         .file("config", KUBECONFIG);
@@ -41,7 +41,7 @@ fn cluster_that_does_not_answer() {
 
 #[test]
 fn kubeconfig_that_cannot_be_used() {
-    let sandbox = Sandbox::new()
+    let sandbox = Sandbox::empty()
         .file("mesh.yaml", MINIMAL)
         .file("broken", "apiVersion: v1\nclusters: [\n")
         .file("empty", "")
@@ -65,7 +65,7 @@ fn kubeconfig_that_cannot_be_used() {
     let said: Vec<_> = ["gone", "broken"]
         .iter()
         .map(|file| {
-            let sandbox = Sandbox::new().file("mesh.yaml", MINIMAL).file("broken", "clusters: [\n");
+            let sandbox = Sandbox::empty().file("mesh.yaml", MINIMAL).file("broken", "clusters: [\n");
             sandbox.env("KUBECONFIG", file).session(&["plan mesh.yaml", "plan mesh.yaml --context prod"])
         })
         .collect();
@@ -75,7 +75,7 @@ fn kubeconfig_that_cannot_be_used() {
 #[test]
 fn helm_that_is_missing_or_does_not_fit() {
     let old = "#!/bin/sh\necho 'v2.16.12+g47f0b88'\n";
-    let sandbox = Sandbox::new()
+    let sandbox = Sandbox::empty()
         .file("mesh.yaml", MINIMAL)
         .script("helm2", old)
         .script("helm3.7", "#!/bin/sh\necho 'v3.7.2+g663a896'\n")
@@ -101,7 +101,7 @@ fn helm_that_is_missing_or_does_not_fit() {
 
 /// A chart that says it is Istio's base and renders this.
 fn rendering(template: &str) -> Sandbox {
-    Sandbox::new()
+    Sandbox::empty()
         .file("mesh.yaml", MINIMAL)
         .file("charts/base/Chart.yaml", "apiVersion: v2\nname: base\nversion: 1.30.3\n")
         .file("charts/base/templates/all.yaml", template)
@@ -110,7 +110,7 @@ fn rendering(template: &str) -> Sandbox {
 
 #[test]
 fn chart_that_is_not_found() {
-    let sandbox = Sandbox::new()
+    let sandbox = Sandbox::empty()
         .file("mesh.yaml", MINIMAL)
         .file("path.yaml", &MINIMAL.replace("1.30.3 }", "1.30.3, chart: { path: ./gone } }"))
         .file("other.yaml", &MINIMAL.replace("1.30.3 }", "1.30.3, chart: { path: ./charts/other } }"))
@@ -168,7 +168,7 @@ spec:
 
 #[test]
 fn relative_paths_start_at_the_file_that_names_them() {
-    let sandbox = Sandbox::new()
+    let sandbox = Sandbox::empty()
         .file("env/path.yaml", &steps(&["base ./libs/base.so"]))
         .file(
             "env/map.yaml",
@@ -191,7 +191,7 @@ fn relative_paths_start_at_the_file_that_names_them() {
 fn plugin_file_that_cannot_be_used() {
     let uses = |file: &str| steps(&[&format!("base ./{file}")]);
     let real = fs_err::read(built().join("libmeshrun_istio_base.so")).expect("a plugin");
-    let mut sandbox = Sandbox::new();
+    let mut sandbox = Sandbox::empty();
     for file in ["gone.so", "empty.so", "text.so", "half.so", "open.so", "dir.so", "kiali.so"] {
         sandbox = sandbox.file(&format!("{file}.yaml"), &uses(file));
     }
@@ -233,7 +233,7 @@ fn plugin_file_that_cannot_be_used() {
 
 #[test]
 fn plugins_beside_a_broken_one_are_listed() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::empty();
     sandbox.write("plugins/libmeshrun_broken.so", b"hello");
     check(
         "plugin_list_with_a_broken_one",
@@ -243,7 +243,7 @@ fn plugins_beside_a_broken_one_are_listed() {
 
 #[test]
 fn command_lines_that_are_wrong() {
-    let sandbox = Sandbox::new().file("mesh.yaml", MINIMAL);
+    let sandbox = Sandbox::empty().file("mesh.yaml", MINIMAL);
     check(
         "command_line",
         &sandbox.session(&[
