@@ -3,14 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use meshrun_protocol::ObjectRef;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// A whole Kubernetes object: a JSON object with `apiVersion`, `kind` and `metadata.name`.
 ///
 /// A clone shares the JSON until one of the two is changed: a chart's CRDs are megabytes that a plan holds many times.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Object(Arc<Value>);
 
 impl Object {
@@ -127,6 +126,19 @@ impl Object {
     /// The JSON itself.
     pub fn into_json(self) -> Value {
         Arc::unwrap_or_clone(self.0)
+    }
+}
+
+// By hand: the derive would need serde's feature `rc`.
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(|value| Self(Arc::new(value)))
     }
 }
 
