@@ -18,7 +18,7 @@ pub trait Step: 'static {
     const PROVIDES: &'static [&'static str] = &[];
     /// Capabilities that another step of the pipeline must bring.
     const REQUIRES: &'static [&'static str] = &[];
-    /// Outputs: name and one sentence.
+    /// Outputs: name and one sentence. A plan gives no others.
     const OUTPUTS: &'static [(&'static str, &'static str)] = &[];
 
     /// Says how to get from one version to another, for steps whose versions cannot be skipped; `None` offers nothing.

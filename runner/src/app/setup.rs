@@ -64,6 +64,10 @@ pub(super) async fn prepare(global: &GlobalArgs, args: &PipelineArgs) -> Result<
         let description = plugins.get(step).map(Plugin::description)?;
         Some((description.provides.as_slice(), description.requires.as_slice()))
     }));
+    findings.extend(spec::validate_outputs(&pipeline, |step| {
+        let description = plugins.get(step).map(Plugin::description)?;
+        Some(description.outputs.iter().map(|output| output.name.as_str()).collect())
+    }));
     spec::settle(findings)?;
     Ok(Prepared { pipeline: Arc::new(pipeline), plugins, lock })
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use meshrun_protocol::{CheckStatus, ObjectRef};
+use meshrun_protocol::{CheckStatus, Leftover, ObjectRef};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -88,7 +88,7 @@ impl Destroyer {
             let result = &mut clean;
             let fine = self
                 .step(&StepId::new(RESIDUE), &mut total, |_| async {
-                    *result = self.look_for_residue(&before).await?;
+                    *result = self.look_for_residue(&before, &destroy.staying).await?;
                     Ok(())
                 })
                 .await;
@@ -152,7 +152,7 @@ impl Destroyer {
             self.say(&context, "delete what its software left behind");
             remove(&context, &step.leftovers).await?;
         }
-        self.inventory.forget(&step.objects, |_| true).await?;
+        self.inventory.forget(&step.objects, &BTreeSet::new(), |_| true).await?;
         Ok(())
     }
 
@@ -164,7 +164,7 @@ impl Destroyer {
     ) -> Result<(), StepError> {
         self.say(&context, title);
         remove(&context, objects).await?;
-        self.inventory.forget(objects, |_| true).await?;
+        self.inventory.forget(objects, &BTreeSet::new(), |_| true).await?;
         Ok(())
     }
 
@@ -181,7 +181,8 @@ impl Destroyer {
         }
         self.say(context, TAKE_BACK);
         apply_objects(context, &there, MANAGER, &[]).await?;
-        Ok(self.inventory.forget(&there.iter().map(Object::reference).collect(), |_| true).await?)
+        let gone = there.iter().map(Object::reference).collect();
+        Ok(self.inventory.forget(&gone, &BTreeSet::new(), |_| true).await?)
     }
 
     async fn remove_namespaces(
@@ -207,8 +208,8 @@ impl Destroyer {
     }
 
     /// Tells what is left; returns whether nothing is.
-    async fn look_for_residue(&self, before: &Inventory) -> Result<bool, StepError> {
-        let report = self.planner.residue(before).await?;
+    async fn look_for_residue(&self, before: &Inventory, staying: &[Leftover]) -> Result<bool, StepError> {
+        let report = self.planner.residue(before, staying).await?;
         for check in report.checks() {
             self.events.send(Event::Checked { step: StepId::new(RESIDUE), check });
         }

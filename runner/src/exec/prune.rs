@@ -1,25 +1,23 @@
 //! The end of a run: what left the pipeline is deleted, once everything else is as it should be.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use meshrun_protocol::ObjectRef;
 use tokio::time::Instant;
 
 use super::{Executor, StepError, context::ActionContext, remove::remove, scheduler::Finished};
 use crate::{
     event::{Event, StepOutcome, Tally},
     ids::StepId,
-    plan::prune::PRUNE,
+    plan::prune::{PRUNE, Prune},
 };
 
 /// Time for all removals together.
 const LIMIT: Duration = Duration::from_secs(300);
 
-pub(super) async fn run(executor: &Executor, objects: &BTreeSet<ObjectRef>) -> Finished {
+pub(super) async fn run(executor: &Executor, prune: &Prune) -> Finished {
     let started = Instant::now();
     let tally = Arc::new(Mutex::new(Tally::default()));
     let step = StepId::new(PRUNE);
@@ -35,7 +33,7 @@ pub(super) async fn run(executor: &Executor, objects: &BTreeSet<ObjectRef>) -> F
         cancel: executor.cancel.clone(),
         may_replace: false,
     };
-    let outcome = match removal(executor, &context, objects).await {
+    let outcome = match removal(executor, &context, prune).await {
         Ok(()) => StepOutcome::Succeeded,
         Err(StepError::Cancelled) => StepOutcome::Cancelled,
         Err(error) => StepOutcome::Failed { error: error.problem(), tolerated: false },
@@ -44,20 +42,17 @@ pub(super) async fn run(executor: &Executor, objects: &BTreeSet<ObjectRef>) -> F
     Finished { step, outcome, outputs: serde_json::Map::new(), tally, elapsed: started.elapsed() }
 }
 
-async fn removal(
-    executor: &Executor,
-    context: &ActionContext,
-    objects: &BTreeSet<ObjectRef>,
-) -> Result<(), StepError> {
+async fn removal(executor: &Executor, context: &ActionContext, prune: &Prune) -> Result<(), StepError> {
     context.events.send(Event::ActionStarted {
         step: context.step.clone(),
         action: context.action.clone(),
         title: "delete what left the pipeline".into(),
     });
-    remove(context, objects).await?;
+    remove(context, &prune.objects).await?;
     if let Some(inventory) = &executor.inventory {
         let pipeline = executor.planner.pipeline();
-        inventory.forget(objects, |step| pipeline.step(step.as_str()).is_some()).await?;
+        let gone = prune.objects.union(&prune.gone).cloned().collect();
+        inventory.forget(&gone, &prune.releases, |step| pipeline.step(step.as_str()).is_some()).await?;
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ pub(super) async fn run(executor: Arc<Executor>, planned: Planned) -> RunResult 
         board.take(&executor, finished);
     }
     if !board.failed && !executor.cancel.is_cancelled() && !planned.prune.objects.is_empty() {
-        board.take(&executor, prune::run(&executor, &planned.prune.objects).await);
+        board.take(&executor, prune::run(&executor, &planned.prune).await);
     }
     let outcome = if executor.cancel.is_cancelled() {
         RunOutcome::Interrupted

@@ -1,11 +1,12 @@
 //! One step: planned anew where needed, its actions carried out, its outputs read, its checks made; again on failure.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use meshrun_protocol::{CheckRequest, CheckStatus};
+use meshrun_protocol::{CheckRequest, CheckStatus, ObjectRef};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -131,6 +132,12 @@ async fn once(
         inventory.record(step.id.clone(), entry(step, &planned)).await?;
     }
     action::run_all(&context, &planned.works, &planned.plan.actions).await?;
+    let deleted: BTreeSet<ObjectRef> = planned.deleted().cloned().collect();
+    if !deleted.is_empty()
+        && let Some(inventory) = &executor.inventory
+    {
+        inventory.forget(&deleted, &BTreeSet::new(), |_| true).await?;
+    }
     let outputs = executor.planner.known_outputs(&planned.outputs).await?;
     checks(executor, step, &mut planned).await?;
     Ok(Attempt::Done(outputs))

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use meshrun_protocol::{Diagnostic, ListQuery, ObjectRef, TeardownRequest, TeardownResponse};
+use meshrun_protocol::{Diagnostic, Leftover, ListQuery, ObjectRef, TeardownRequest, TeardownResponse};
 
 use super::{
     MANAGER, Outlook, PlanError, Planner, ReadOnly,
@@ -37,6 +37,8 @@ pub struct DestroyPlan {
     pub lent: Vec<Object>,
     /// Objects that people made with the APIs of the steps, to be backed up.
     pub custom: Vec<Object>,
+    /// What bears a mark of the steps' software and is not meshrun's to delete.
+    pub staying: Vec<Leftover>,
 }
 
 /// One step to be taken away.
@@ -75,9 +77,12 @@ impl Planner {
             namespaces: BTreeSet::new(),
             lent: Vec::new(),
             custom: Vec::new(),
+            staying: Vec::new(),
         };
+        // Two steps may share what only the last of them takes along: each sees the cluster as its removal will find it.
+        let mut gone: Vec<ObjectRef> = Vec::new();
         for (id, entry) in reversed(&inventory.steps) {
-            let (teardown, mut diagnostics) = self.teardown(id, &scope).await;
+            let (teardown, mut diagnostics) = self.teardown(id, &scope, gone.clone()).await;
             diagnostics.extend(teardown.diagnostics.clone());
             let (before, before_plan, findings) = self.make_ready(Path::new("."), &teardown.before).await?;
             diagnostics.extend(findings);
@@ -106,9 +111,12 @@ impl Planner {
             for release in &entry.releases {
                 objects.extend(records(self.cluster.as_ref(), release).await?);
             }
-            let wanted = teardown.leftovers.iter().filter(|leftover| leftover.delete);
+            let (wanted, staying): (Vec<_>, Vec<_>) =
+                teardown.leftovers.into_iter().partition(|leftover| leftover.delete);
             let leftovers: BTreeSet<ObjectRef> =
-                wanted.flat_map(|leftover| leftover.objects.clone()).collect();
+                wanted.into_iter().flat_map(|leftover| leftover.objects).collect();
+            destroy.staying.extend(staying);
+            gone.extend(objects.iter().chain(&leftovers).cloned());
             let mut actions = before_plan.clone();
             actions.extend(deletion("delete", "delete what the step made", &objects));
             actions.extend(deletion("leftovers", "delete what its software left behind", &leftovers));
@@ -149,7 +157,12 @@ impl Planner {
     }
 
     /// Asks a step's plugin what its removal takes. That it cannot be asked must not stand in the way of removing.
-    async fn teardown(&self, id: &StepId, scope: &Scope) -> (TeardownResponse, Vec<Diagnostic>) {
+    async fn teardown(
+        &self,
+        id: &StepId,
+        scope: &Scope,
+        gone: Vec<ObjectRef>,
+    ) -> (TeardownResponse, Vec<Diagnostic>) {
         let silent = |why: String| {
             let finding =
                 Diagnostic::warning("", format!("its plugin was not asked what it leaves behind: {why}"))
@@ -163,7 +176,7 @@ impl Planner {
             Ok(evaluated) => evaluated.with,
             Err(error) => return silent(error.to_string()),
         };
-        let services = ReadOnly::new(self.cluster.clone(), id.clone());
+        let services = ReadOnly::new(self.cluster.clone(), id.clone()).without(gone);
         let request = TeardownRequest { step: id.as_str().to_owned(), config, cluster: self.cluster.info() };
         match self.session(step).teardown(&request, &services, &Limits::default()).await {
             Ok(response) => (response, Vec::new()),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshrun_protocol::{Diagnostic, ListQuery, ObjectRef};
 
 use super::{
-    PlanError, PlannedStep, Planner,
+    HELM_MANAGER, MANAGER, PlanError, PlannedStep, Planner,
     model::{Change, PlannedAction, StepPlan, StepState, Verb},
 };
 use crate::{
@@ -27,6 +27,10 @@ pub struct Prune {
     pub objects: BTreeSet<ObjectRef>,
     /// Left alone, whatever the pipeline says.
     pub kept: BTreeSet<ObjectRef>,
+    /// Recorded and no longer the pipeline's, but not there, or somebody else's by now: to be forgotten.
+    pub gone: BTreeSet<ObjectRef>,
+    /// Releases, as `namespace/name`, whose records are among `objects`.
+    pub releases: BTreeSet<String>,
 }
 
 impl Planner {
@@ -38,6 +42,9 @@ impl Planner {
     ) -> Result<Prune, PlanError> {
         let planned: Vec<ObjectRef> =
             steps.values().flat_map(PlannedStep::objects).map(Object::reference).collect();
+        // What a step deletes by itself (its chart no longer has it) is in its part of the plan, and asked for there.
+        let deleted: Vec<&ObjectRef> = steps.values().flat_map(PlannedStep::deleted).collect();
+        let releases: BTreeSet<String> = steps.values().flat_map(PlannedStep::releases).collect();
         let mut prune = Prune::default();
         for (id, entry) in &inventory.steps {
             // A step that takes no part now (not selected, `if` is false, not known yet) keeps what it has.
@@ -45,23 +52,32 @@ impl Planner {
             if !gone && !steps.contains_key(id) {
                 continue;
             }
-            for object in
-                entry.objects.iter().filter(|object| !planned.iter().any(|other| object.is_same(other)))
-            {
-                if self.cluster.get(object).await?.is_none() {
-                    continue;
-                }
-                let kept = KEPT.contains(&object.kind.as_str());
-                let set = if kept { &mut prune.kept } else { &mut prune.objects };
+            let left = entry.objects.iter().filter(|object| {
+                !planned.iter().any(|other| object.is_same(other))
+                    && !deleted.iter().any(|other| object.is_same(other))
+            });
+            for object in left {
+                let set = match self.cluster.get(object).await? {
+                    Some(live) if !is_ours(&live) => &mut prune.gone,
+                    None => &mut prune.gone,
+                    Some(_) if KEPT.contains(&object.kind.as_str()) => &mut prune.kept,
+                    Some(_) => &mut prune.objects,
+                };
                 set.insert(object.clone());
             }
-            let releases: BTreeSet<String> = steps.values().flat_map(PlannedStep::releases).collect();
             for release in entry.releases.difference(&releases) {
                 prune.objects.extend(records(self.cluster.as_ref(), release).await?);
+                prune.releases.insert(release.clone());
             }
         }
         Ok(prune)
     }
+}
+
+/// Whether meshrun still has a part in an object. One that somebody deleted and made anew bears its name and no more.
+fn is_ours(live: &Object) -> bool {
+    let managers = live.items("/metadata/managedFields").iter();
+    managers.filter_map(|entry| entry["manager"].as_str()).any(|name| [MANAGER, HELM_MANAGER].contains(&name))
 }
 
 /// The Secrets that record a release, given as `namespace/name`.

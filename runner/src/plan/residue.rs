@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshrun_protocol::{Check, ListQuery, ObjectRef};
+use meshrun_protocol::{Check, Leftover, ListQuery, ObjectRef};
 
 use super::{MANAGER, PlanError, Planner};
 use crate::{
@@ -20,7 +20,7 @@ pub struct Residue {
     pub object: ObjectRef,
     /// Who made it, or why it is still there.
     pub owner: String,
-    /// The command that removes it.
+    /// The command that removes it, or what else to do about it.
     pub command: String,
 }
 
@@ -36,11 +36,16 @@ pub struct ResidueReport {
 }
 
 impl Planner {
-    /// Looks for what is left of a pipeline; `inventory` is what it held before the destroy.
+    /// Looks for what is left of a pipeline; `inventory` is what it held before the destroy, `staying` what plugins said
+    /// would stay.
     ///
     /// # Errors
     /// When the cluster does not say which APIs it has.
-    pub async fn residue(&self, inventory: &Inventory) -> Result<ResidueReport, PlanError> {
+    pub async fn residue(
+        &self,
+        inventory: &Inventory,
+        staying: &[Leftover],
+    ) -> Result<ResidueReport, PlanError> {
         let mut report = ResidueReport::default();
         let mut found = BTreeMap::new();
         for kind in self.cluster.kinds().await? {
@@ -63,6 +68,12 @@ impl Planner {
             };
             report.kinds += 1;
             for object in objects {
+                if let Some(leftover) = said_to_stay(&object, staying) {
+                    let command = leftover.hint.clone().unwrap_or_else(|| command(&kind, &object));
+                    let owner = leftover.owner.clone();
+                    found.insert(object.reference(), Residue { object: object.reference(), owner, command });
+                    continue;
+                }
                 // What is going already, or goes with its owner, is not left.
                 let going = object.at("/metadata/deletionTimestamp").is_some()
                     || !object.items("/metadata/ownerReferences").is_empty();
@@ -78,6 +89,12 @@ impl Planner {
         report.found = found.into_values().collect();
         Ok(report)
     }
+}
+
+/// What a plugin said of an object that stays.
+fn said_to_stay<'a>(object: &Object, staying: &'a [Leftover]) -> Option<&'a Leftover> {
+    let reference = object.reference();
+    staying.iter().find(|leftover| leftover.objects.iter().any(|other| other.is_same(&reference)))
 }
 
 /// Who made an object, if it bears a mark of the pipeline.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use meshrun_protocol::{ApiQuery, ApiServed, Failure, LogEvent, RandomQuery, service};
+use meshrun_protocol::{ApiQuery, ApiServed, Failure, LogEvent, ObjectRef, RandomQuery, service};
 use rand::RngExt;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -18,12 +18,25 @@ use crate::{
 pub struct ReadOnly {
     cluster: Arc<dyn Cluster>,
     step: StepId,
+    /// Objects that are not shown.
+    hidden: Vec<ObjectRef>,
 }
 
 impl ReadOnly {
     /// Lets the plugin of a step read a cluster.
     pub fn new(cluster: Arc<dyn Cluster>, step: StepId) -> Self {
-        Self { cluster, step }
+        Self { cluster, step, hidden: Vec::new() }
+    }
+
+    /// Shows the cluster as it will be once these objects are gone.
+    #[must_use]
+    pub fn without(mut self, objects: Vec<ObjectRef>) -> Self {
+        self.hidden = objects;
+        self
+    }
+
+    fn is_hidden(&self, object: &ObjectRef) -> bool {
+        self.hidden.iter().any(|hidden| hidden.is_same(object))
     }
 }
 
@@ -33,12 +46,17 @@ impl HostServices for ReadOnly {
         let cluster = &self.cluster;
         match name {
             service::GET => {
-                let object = cluster.get(&read(request)?).await.map_err(refused)?;
+                let reference: ObjectRef = read(request)?;
+                if self.is_hidden(&reference) {
+                    return Ok(Value::Null);
+                }
+                let object = cluster.get(&reference).await.map_err(refused)?;
                 Ok(object.map_or(Value::Null, Object::into_json))
             }
             service::LIST => {
                 let objects = cluster.list(&read(request)?).await.map_err(refused)?;
-                Ok(Value::Array(objects.into_iter().map(Object::into_json).collect()))
+                let shown = objects.into_iter().filter(|object| !self.is_hidden(&object.reference()));
+                Ok(Value::Array(shown.map(Object::into_json).collect()))
             }
             service::API => {
                 let ApiQuery { api_version, kind } = read(request)?;
@@ -89,4 +107,45 @@ fn write<T: Serialize>(answer: &T) -> Result<Value, Failure> {
 
 fn failure(code: &str, message: String) -> Failure {
     Failure { code: code.into(), message, path: None, hint: None, retryable: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshrun_protocol::ListQuery;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::rehearsal::Rehearsal;
+
+    #[tokio::test]
+    async fn objects_that_will_be_gone_are_not_shown() {
+        let map = |name: &str| {
+            let metadata = json!({ "name": name, "namespace": "mesh" });
+            Object::new(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata }))
+                .expect("an object")
+        };
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "mesh" } });
+        let namespace = Object::new(namespace).expect("an object");
+        let objects = [namespace, map("istiod"), map("istiod-1-31")];
+        let cluster = Rehearsal::builder().with(objects).build();
+        let gone = ObjectRef::namespaced("v1", "ConfigMap", "mesh", "istiod");
+        let view = ReadOnly::new(Arc::new(cluster), StepId::new("istiod")).without(vec![gone]);
+
+        let query = ListQuery {
+            api_version: "v1".into(),
+            kind: "ConfigMap".into(),
+            namespace: Some("mesh".into()),
+            labels: None,
+        };
+        let listed = view.call(service::LIST, json!(query)).await.expect("a list");
+        let names: Vec<&Value> =
+            listed.as_array().expect("objects").iter().map(|object| &object["metadata"]["name"]).collect();
+        assert_eq!(names, ["istiod-1-31"]);
+        let get = async |name: &str| {
+            let reference = ObjectRef::namespaced("v1", "ConfigMap", "mesh", name);
+            view.call(service::GET, json!(reference)).await.expect("an answer")
+        };
+        assert_eq!(get("istiod").await, Value::Null);
+        assert_eq!(get("istiod-1-31").await["metadata"]["name"], "istiod-1-31");
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use meshrun_protocol::{
-    Action, ActionKind, Diagnostic, Label, ObjectRef, Output, PlanRequest, Scale, Severity,
+    Action, ActionKind, Diagnostic, Label, ObjectRef, Output, PlanRequest, PlanResponse, Scale, Severity,
 };
 use serde_json::{Map, Value, json};
 
@@ -62,6 +62,15 @@ impl PlannedStep {
         })
     }
 
+    /// The objects that it deletes.
+    pub fn deleted(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.works.iter().flat_map(|work| match &work.kind {
+            WorkKind::Release(release) => release.obsolete.as_slice(),
+            WorkKind::Delete(delete) => delete.objects.as_slice(),
+            _ => &[],
+        })
+    }
+
     /// The Helm releases that it records, as `namespace/name`.
     pub fn releases(&self) -> impl Iterator<Item = String> {
         self.works.iter().filter_map(|work| match &work.kind {
@@ -100,6 +109,7 @@ impl Planner {
         };
         let response = session.plan(&request, &services, &Limits::default()).await?;
         refuse(step, &response.diagnostics)?;
+        self.hold_to_description(step, &response)?;
 
         let mut diagnostics = response.diagnostics;
         let (works, actions, findings) = self.make_ready(step.directory(), &response.actions).await?;
@@ -115,6 +125,17 @@ impl Planner {
             diagnostics,
         };
         Ok(Outlook::Planned(Box::new(PlannedStep { plan, works, with, outputs, known_outputs, session })))
+    }
+
+    /// Refuses outputs that the plugin has not described: `validate` and pipelines go by the description.
+    fn hold_to_description(&self, step: &Step, response: &PlanResponse) -> Result<(), PlanError> {
+        let described = self.plugins.get(&step.id).map_or(&[][..], |plugin| &plugin.description().outputs);
+        match response.outputs.keys().find(|name| !described.iter().any(|output| output.name == **name)) {
+            None => Ok(()),
+            Some(name) => Err(PlanError::WrongPlan(format!(
+                "output `{name}` is not among those that the plugin describes"
+            ))),
+        }
     }
 
     /// Makes actions ready and compares them with the cluster; relative paths start from `directory`.

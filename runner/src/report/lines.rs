@@ -224,15 +224,21 @@ pub(super) fn summary(
 }
 
 fn succeeded(state: &RunState, time: &str, total: &Tally, style: &Style) -> String {
+    let recorded: usize = state.steps.iter().map(|step| step.releases.len()).sum();
     let objects = match (wrote(total), total.unchanged) {
         (true, _) => tally(total),
         (false, 0) => String::new(),
-        (false, unchanged) => {
+        (false, unchanged) if recorded == 0 => {
             format!("nothing to change, {} as they should be", text::counted(unchanged, "object"))
         }
+        (false, unchanged) => format!("{} as they should be", text::counted(unchanged, "object")),
+    };
+    let released = match (recorded, wrote(total)) {
+        (0, _) | (_, true) => String::new(),
+        (recorded, false) => format!("{} recorded", text::counted(recorded, "release revision")),
     };
     let checked = checks(state.steps.iter().flat_map(|step| &step.checks));
-    let parts: Vec<_> = [objects, checked].into_iter().filter(|part| !part.is_empty()).collect();
+    let parts: Vec<_> = [objects, released, checked].into_iter().filter(|part| !part.is_empty()).collect();
     let what = if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) };
     let mut text = style.hang(&format!("{} ", style.paint(Tone::Good, "Done")), &format!("in {time}{what}."));
     let tolerated =

@@ -138,17 +138,26 @@ impl InventoryStore {
         self.change(|inventory| inventory.steps.entry(step).or_default().absorb(entry)).await
     }
 
-    /// Takes objects out that are gone, and steps that have none left and are not in the pipeline any more.
+    /// Takes objects and releases (`namespace/name`) out that are gone, and steps that have none left and are not in the
+    /// pipeline any more.
     ///
     /// # Errors
     /// As [`InventoryStore::record`].
-    pub async fn forget(&self, gone: &BTreeSet<ObjectRef>, keep: impl Fn(&StepId) -> bool) -> Result<()> {
+    pub async fn forget(
+        &self,
+        gone: &BTreeSet<ObjectRef>,
+        releases: &BTreeSet<String>,
+        keep: impl Fn(&StepId) -> bool,
+    ) -> Result<()> {
+        let is_gone = |object: &ObjectRef| gone.iter().any(|other| object.is_same(other));
         self.change(|inventory| {
             for entry in inventory.steps.values_mut() {
-                entry.objects.retain(|object| !gone.contains(object));
-                entry.created.retain(|object| !gone.contains(object));
+                entry.objects.retain(|object| !is_gone(object));
+                entry.created.retain(|object| !is_gone(object));
+                entry.releases.retain(|release| !releases.contains(release));
             }
-            inventory.steps.retain(|step, entry| keep(step) || !entry.objects.is_empty());
+            let is_empty = |entry: &Entry| entry.objects.is_empty() && entry.releases.is_empty();
+            inventory.steps.retain(|step, entry| keep(step) || !is_empty(entry));
         })
         .await
     }

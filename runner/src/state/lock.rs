@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{object_name, process};
+use super::{object_name, persist::PAUSES, process};
 use crate::cluster::{Cluster, ClusterError, ErrorKind, Object, WatchEvent, WatchQuery};
 
 /// How long a holder that is silent still counts as alive.
@@ -68,8 +68,19 @@ impl Lock {
         patience: Option<Duration>,
     ) -> Result<Self, LockError> {
         let deadline = Instant::now() + patience.unwrap_or_default();
+        let me = holder_name();
+        let mut pauses = PAUSES.iter();
         loop {
-            let taken = Self::try_acquire(Arc::clone(&cluster), namespace, pipeline).await;
+            let taken = Self::try_acquire(Arc::clone(&cluster), namespace, pipeline, &me).await;
+            // The server may have written the Lease and its answer was lost: the next look tells.
+            if let Err(LockError::Cluster(error)) = &taken
+                && error.retryable()
+                && let Some(pause) = pauses.next()
+            {
+                tracing::debug!(%error, ?pause, "the lock is tried again");
+                tokio::time::sleep(*pause).await;
+                continue;
+            }
             let Err(LockError::Held { holder, .. }) = &taken else { return taken };
             if Instant::now() >= deadline {
                 return taken;
@@ -85,12 +96,13 @@ impl Lock {
         cluster: Arc<dyn Cluster>,
         namespace: &str,
         pipeline: &str,
+        me: &str,
     ) -> Result<Self, LockError> {
         let reference = reference(namespace, pipeline);
-        let holder = holder_name();
-        let mine = lease(&reference, pipeline, &holder);
+        let mine = lease(&reference, pipeline, me);
         let taken = match cluster.get(&reference).await? {
             None => cluster.create(&mine).await,
+            Some(lease) if lease.text("/spec/holderIdentity") == me => Ok(lease),
             Some(lease) => {
                 if let Some(held) = held(&lease, pipeline) {
                     return Err(held);
@@ -101,7 +113,7 @@ impl Lock {
             }
         };
         match taken {
-            Ok(lease) => Ok(Self::start(cluster, reference, holder, lease)),
+            Ok(lease) => Ok(Self::start(cluster, reference, me.to_owned(), lease)),
             // Somebody was quicker: say who.
             Err(error) if matches!(error.kind, ErrorKind::AlreadyExists | ErrorKind::Conflict) => {
                 let winner = cluster.get(&reference).await?;
@@ -140,7 +152,7 @@ impl Lock {
             return Ok(());
         }
         // Taken before it is deleted: nobody else can take it in between.
-        match Self::try_acquire(cluster, namespace, pipeline).await {
+        match Self::try_acquire(cluster, namespace, pipeline, &holder_name()).await {
             Ok(lock) => lock.release().await,
             Err(LockError::Held { .. }) => Ok(()),
             Err(LockError::Cluster(error)) => Err(error),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cluster::{Cluster, ErrorKind, Object, Result};
 
 /// Pauses between attempts: long enough for an API server to restart.
-const PAUSES: [Duration; 6] = [
+pub(super) const PAUSES: [Duration; 6] = [
     Duration::from_millis(100),
     Duration::from_millis(300),
     Duration::from_millis(900),

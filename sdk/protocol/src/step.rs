@@ -153,8 +153,11 @@ pub struct Leftover {
     pub objects: Vec<ObjectRef>,
     /// Who made them: `istiod`.
     pub owner: String,
-    /// Whether they are deleted with the step; otherwise they are only reported.
+    /// Whether they are deleted with the step; otherwise those that are still there at the end are reported.
     pub delete: bool,
+    /// What to do about those that are reported; without it, the command that deletes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// Why a method or a service failed.

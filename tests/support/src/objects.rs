@@ -98,10 +98,23 @@ impl Objects {
     pub fn snapshot(&self) -> Snapshot {
         let versions =
             self.0.iter().filter(|((kind, name), _)| !(kind == "Lease" && name.starts_with("kube-")));
-        let version =
-            |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
         Snapshot(versions.map(|(key, object)| (key.clone(), version(object))).collect())
     }
+}
+
+/// What moves when an object is written. An autoscaler's status is written by its controller as time goes by, so there
+/// it is the object without it.
+fn version(object: &Value) -> String {
+    if object["kind"] != "HorizontalPodAutoscaler" {
+        return object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+    }
+    let mut written = object.clone();
+    written["status"] = Value::Null;
+    written["metadata"]["resourceVersion"] = Value::Null;
+    if let Some(entries) = written["metadata"]["managedFields"].as_array_mut() {
+        entries.retain(|entry| entry["subresource"] != "status");
+    }
+    written.to_string()
 }
 
 impl Snapshot {

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, thread, time::Duration};
 
-use meshrun_tests::{Cluster, EndState, Finished, cluster, fixtures};
+use meshrun_tests::{Cluster, EndState, Finished, Helm, cluster, fixtures};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -88,6 +88,31 @@ fn a_load_balancer_without_an_address_is_a_failure_only_where_it_is_required() {
     let failed = run(true).expect_code(1);
     let gateway = outcome(&failed.events(), "gateway");
     assert!(gateway["error"]["message"].as_str().is_some_and(|text| text.contains(reason)), "{failed}");
+}
+
+#[test]
+fn a_record_whose_writing_was_not_answered_is_found_and_not_written_twice() {
+    let cluster = cluster();
+    let Some(lab) = cluster.lab() else { return };
+    // Lock, inventory and releases are created by POST; everything else can be sent twice without harm.
+    lab.control(
+        "POST",
+        "/faults",
+        &json!({ "id": "lost", "method": "POST", "reset": true, "afterServer": true }),
+    );
+    let run = || {
+        let run = cluster.meshrun(["run"]).env("KUBECONFIG", lab.proxy_kubeconfig());
+        run.arg(fixtures::pipeline("minimal.yaml")).run().expect_code(0)
+    };
+    let finished = run();
+    let faults = lab.control("GET", "/faults", &Value::Null);
+    lab.control("DELETE", "/faults", &Value::Null);
+    assert!(faults[0]["hits"].as_u64() >= Some(4), "{faults}\n{finished}");
+    let leases = cluster.kubectl(["get", "lease", "-n", "default"]);
+    assert!(leases.is_empty(), "{leases}\n{finished}");
+    let releases = cluster.helm(Helm::V3, ["list", "-A", "--short"]);
+    assert_eq!(releases, "istio-base\nistiod\n", "{finished}");
+    run().expect_text("nothing to change");
 }
 
 #[test]

@@ -67,6 +67,15 @@ fn step_that_left_the_pipeline_is_deleted_after_a_yes() {
     assert_eq!(releases, "istio-base\nistio-gateway\nistiod\n");
     meshrun(&cluster, &["run"], &file).expect_code(0).expect_text("nothing to change");
 
+    // Somebody else's Kiali of the same name is none of the pipeline's business.
+    let chart = fixtures::chart("kiali-server", "1.74.0").display().to_string();
+    cluster.helm(Helm::V3, ["install", "kiali-server", &chart, "-n", "istio-system"]);
+    let before = cluster.objects().snapshot();
+    let finished =
+        meshrun(&cluster, &["run", "--yes"], &file).expect_code(0).expect_text("nothing to change");
+    before.assert_unchanged(&cluster.objects().snapshot(), &finished);
+    cluster.helm(Helm::V3, ["uninstall", "kiali-server", "-n", "istio-system"]);
+
     // It comes back with the step.
     meshrun(&cluster, &["run"], &fixtures::pipeline("prod.yaml")).expect_code(0);
     cluster.objects().of("Deployment", "istio-system/kiali");

@@ -72,7 +72,7 @@ pub(super) fn find(reach: &Reach, cx: &Cx<'_>) -> Result<Left> {
 impl Left {
     fn add(&mut self, owner: &str, objects: Vec<ObjectRef>) {
         if !objects.is_empty() {
-            self.leftovers.push(Leftover { objects, owner: owner.to_owned(), delete: true });
+            self.leftovers.push(Leftover { objects, owner: owner.to_owned(), delete: true, hint: None });
         }
     }
 }

@@ -18,12 +18,13 @@ use crate::Config;
 
 pub(crate) fn teardown(config: &Config, cx: &Cx<'_>) -> Result<TeardownResponse> {
     let reach = Reach::read(config, cx)?;
-    let before = sidecars::take_off(&reach, cx, Plan::new())?.into_response();
+    let (before, staying) = sidecars::take_off(&reach, cx, Plan::new())?;
+    let before = before.into_response();
     let after = leftovers::find(&reach, cx)?;
     Ok(TeardownResponse {
         before: before.actions,
         custom: Vec::new(),
-        leftovers: after.leftovers,
+        leftovers: [after.leftovers, staying].concat(),
         diagnostics: [before.diagnostics, after.findings].concat(),
     })
 }

@@ -11,7 +11,10 @@ use meshrun_mesh_facts::{
     some_of,
 };
 use meshrun_plugin_common::{list, name_of, pods, reference};
-use meshrun_sdk::prelude::{Cx, Diagnostic, ObjectRef, Plan, Result, Value};
+use meshrun_sdk::{
+    prelude::{Cx, Diagnostic, ObjectRef, Plan, Result, Value},
+    protocol::Leftover,
+};
 
 use super::reach::Reach;
 
@@ -23,7 +26,9 @@ struct Meshed {
     pods: Vec<String>,
 }
 
-pub(super) fn take_off(reach: &Reach, cx: &Cx<'_>, mut plan: Plan) -> Result<Plan> {
+/// Returns the actions, and what keeps its sidecar all the same.
+pub(super) fn take_off(reach: &Reach, cx: &Cx<'_>, mut plan: Plan) -> Result<(Plan, Vec<Leftover>)> {
+    let mut staying = Vec::new();
     let mut asking = BTreeSet::new();
     for namespace in list(cx, "v1", "Namespace", None, "")? {
         let labels: Vec<_> = reach.asked_by(&namespace).into_iter().map(|label| (label, None)).collect();
@@ -40,7 +45,7 @@ pub(super) fn take_off(reach: &Reach, cx: &Cx<'_>, mut plan: Plan) -> Result<Pla
             let Some(object) = cx.get(&workload)? else { continue };
             let template = &object["spec"]["template"];
             if has_proxy(template) || reach.asked_by_template(template) {
-                kept.push(workload.to_string());
+                kept.push(workload);
             } else {
                 restarted.push(workload);
             }
@@ -51,9 +56,16 @@ pub(super) fn take_off(reach: &Reach, cx: &Cx<'_>, mut plan: Plan) -> Result<Pla
         }
         if !meshed.pods.is_empty() {
             plan = plan.diagnostic(no_restart(&namespace, &meshed.pods));
+            let pod = |name: &String| ObjectRef::namespaced("v1", "Pod", &namespace, name);
+            let hint = kubectl_delete(&namespace, &meshed.pods);
+            staying.push(sidecar_of(meshed.pods.iter().map(pod).collect(), hint));
         }
     }
-    Ok(if kept.is_empty() { plan } else { plan.diagnostic(own_wish(&kept)) })
+    if !kept.is_empty() {
+        plan = plan.diagnostic(own_wish(&kept));
+        staying.push(sidecar_of(kept, OWN_WISH.to_owned()));
+    }
+    Ok((plan, staying))
 }
 
 /// Applications with a sidecar of this istiod, by namespace. Gateways are none: without an injector they get no image.
@@ -113,6 +125,18 @@ fn controller(object: &Value) -> Option<ObjectRef> {
     ))
 }
 
+/// Objects of others that keep a sidecar.
+fn sidecar_of(objects: Vec<ObjectRef>, hint: String) -> Leftover {
+    Leftover { objects, owner: "others, its sidecar by istiod".to_owned(), delete: false, hint: Some(hint) }
+}
+
+fn kubectl_delete(namespace: &str, pods: &[String]) -> String {
+    format!(
+        "keep the manifest of what nobody makes again, then run `kubectl delete pod -n {namespace} {}`",
+        pods.join(" ")
+    )
+}
+
 fn no_restart(namespace: &str, pods: &[String]) -> Diagnostic {
     let names = some_of(pods, 5);
     let message = match pods {
@@ -123,19 +147,19 @@ fn no_restart(namespace: &str, pods: &[String]) -> Diagnostic {
             "pods {names} in namespace {namespace} keep their sidecars: no Deployment or the like made them"
         ),
     };
-    Diagnostic::warning("", message).with_code("istio/sidecar-stays").with_hint(format!(
-        "keep the manifest of what nobody makes again, then run `kubectl delete pod -n {namespace} {}`",
-        pods.join(" ")
-    ))
+    Diagnostic::warning("", message)
+        .with_code("istio/sidecar-stays")
+        .with_hint(kubectl_delete(namespace, pods))
 }
 
-fn own_wish(workloads: &[String]) -> Diagnostic {
-    let (names, verb) = (some_of(workloads, 5), if workloads.len() == 1 { "asks" } else { "ask" });
+const OWN_WISH: &str = "take the labels sidecar.istio.io/inject and istio.io/rev, and a container istio-proxy, out of the template";
+
+fn own_wish(workloads: &[ObjectRef]) -> Diagnostic {
+    let names: Vec<String> = workloads.iter().map(ToString::to_string).collect();
+    let (names, verb) = (some_of(&names, 5), if workloads.len() == 1 { "asks" } else { "ask" });
     let message =
         format!("{names} {verb} for a sidecar in the pod template, so a restart would bring a new one");
-    Diagnostic::warning("", message).with_code("istio/sidecar-stays").with_hint(
-        "take the labels sidecar.istio.io/inject and istio.io/rev, and a container istio-proxy, out of the template",
-    )
+    Diagnostic::warning("", message).with_code("istio/sidecar-stays").with_hint(OWN_WISH)
 }
 
 #[cfg(test)]
@@ -174,9 +198,10 @@ mod tests {
             .with(owned(pod(namespace, &format!("{set}-b"), revision), "ReplicaSet", &set))
     }
 
-    fn run(with: Value, cluster: &FakeCluster) -> Result<PlanResponse> {
+    fn run(with: Value, cluster: &FakeCluster) -> Result<(PlanResponse, Vec<Leftover>)> {
         let cx = cluster.cx("istiod");
-        Ok(take_off(&Reach::read(&config(with), &cx)?, &cx, Plan::new())?.into_response())
+        let (plan, staying) = take_off(&Reach::read(&config(with), &cx)?, &cx, Plan::new())?;
+        Ok((plan.into_response(), staying))
     }
 
     /// Actions as `id: what`.
@@ -212,7 +237,7 @@ mod tests {
         ] {
             cluster = deployment(cluster, namespace, name, revision);
         }
-        let response = run(json!({}), &cluster)?;
+        let (response, staying) = run(json!({}), &cluster)?;
         assert_eq!(
             actions(&response),
             [
@@ -223,6 +248,7 @@ mod tests {
             ]
         );
         assert_eq!(response.diagnostics, []);
+        assert_eq!(staying, []);
         assert_eq!(json!(response.actions[2].kind)["reason"], "pods run a proxy of istiod");
         Ok(())
     }
@@ -236,7 +262,7 @@ mod tests {
         cluster = deployment(cluster, "moving", "new", "1-30");
         cluster = deployment(cluster, "shop", "web", "default");
         assert_eq!(
-            actions(&run(json!({ "revision": "1-30" }), &cluster)?),
+            actions(&run(json!({ "revision": "1-30" }), &cluster)?.0),
             ["label-moving: Namespace moving {istio.io/rev:null}", "restart-moving: Deployment new"]
         );
         Ok(())
@@ -253,7 +279,7 @@ mod tests {
             "DaemonSet",
             "late",
         ));
-        assert_eq!(actions(&run(json!({}), &cluster)?), ["restart-shop: DaemonSet late"]);
+        assert_eq!(actions(&run(json!({}), &cluster)?.0), ["restart-shop: DaemonSet late"]);
         Ok(())
     }
 
@@ -266,7 +292,7 @@ mod tests {
             .with(owned(gateway, "DaemonSet", "istio-gateway"))
             .with(object("apps/v1", "DaemonSet", "edge", "istio-gateway", json!({})));
         assert_eq!(
-            actions(&run(json!({}), &cluster)?),
+            actions(&run(json!({}), &cluster)?.0),
             ["label-edge: Namespace edge {istio-injection:null}"]
         );
         Ok(())
@@ -280,18 +306,20 @@ mod tests {
             .with(namespace("shop", json!({ "istio-injection": "enabled" })))
             .with(without_annotation)
             .with(owned(pod("shop", "nightly-x", "default"), "Job", "nightly"));
-        let response = run(json!({}), &cluster)?;
+        let (response, staying) = run(json!({}), &cluster)?;
         assert_eq!(actions(&response), ["label-shop: Namespace shop {istio-injection:null}"]);
         assert_eq!(
             response.diagnostics[0].message,
             "pods debug, nightly-x in namespace shop keep their sidecars: no Deployment or the like made them"
         );
+        let hint = "keep the manifest of what nobody makes again, then run `kubectl delete pod -n shop debug nightly-x`";
+        assert_eq!(response.diagnostics[0].hint.as_deref(), Some(hint));
+        let pods: Vec<String> = staying[0].objects.iter().map(ToString::to_string).collect();
         assert_eq!(
-            response.diagnostics[0].hint.as_deref(),
-            Some(
-                "keep the manifest of what nobody makes again, then run `kubectl delete pod -n shop debug nightly-x`"
-            )
+            (pods.as_slice(), staying[0].delete),
+            (&["Pod shop/debug".into(), "Pod shop/nightly-x".into()][..], false)
         );
+        assert_eq!(staying[0].hint.as_deref(), Some(hint));
         Ok(())
     }
 
@@ -304,12 +332,14 @@ mod tests {
             "StatefulSet",
             "db",
         ));
-        let response = run(json!({}), &cluster)?;
+        let (response, staying) = run(json!({}), &cluster)?;
         assert_eq!(actions(&response), Vec::<String>::new());
         assert_eq!(
             response.diagnostics[0].message,
             "StatefulSet shop/db asks for a sidecar in the pod template, so a restart would bring a new one"
         );
+        assert_eq!(staying.len(), 1);
+        assert_eq!(staying[0].objects, [ObjectRef::namespaced("apps/v1", "StatefulSet", "shop", "db")]);
         Ok(())
     }
 }

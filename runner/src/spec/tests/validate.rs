@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::pipeline;
-use crate::spec::{evaluate, validate_with};
+use crate::spec::{evaluate, validate_outputs, validate_with};
 
 /// A configuration as plugins declare them.
 #[derive(JsonSchema)]
@@ -166,4 +166,30 @@ fn a_number_from_a_var_is_to_be_quoted_where_it_is_set() {
     let pipeline = pipeline(text);
     let evaluated = evaluate(&pipeline.steps[0], &pipeline.scope()).expect("nothing is wrong");
     insta::assert_snapshot!(validate_with(&pipeline.steps[0], &evaluated.with, &config_schema())[0]);
+}
+
+#[test]
+fn an_output_that_no_plugin_gives_is_named_with_the_nearest_that_it_does() {
+    let text = "steps:
+  - { id: base, uses: istio-base }
+  - { id: quiet, uses: verify }
+  - id: kiali
+    uses: kiali
+    needs: [base, quiet]
+    if: ${{ steps.base.outputs.namspace == 'mesh' }}
+    with:
+      fine: ${{ steps.base.outputs.namespace }}
+      asked: \"${{ has(steps.base.outputs.later) ? steps.base.outputs.later : 1 }}\"
+      wrong: http://${{ steps.base.outputs.versoin }}/
+      none: ${{ steps.quiet.outputs.url }}
+";
+    let pipeline = pipeline(text);
+    let outputs = |step: &crate::ids::StepId| match step.as_str() {
+        "base" => Some(vec!["namespace", "version"]),
+        "quiet" => Some(Vec::new()),
+        _ => None,
+    };
+    let findings: Vec<String> =
+        validate_outputs(&pipeline, outputs).iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(findings.join("\n\n"));
 }
