@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AppError, consent,
-    reporting::Reporting,
+    reporting::{Reporting, style},
     setup::{connect, helm, prepare},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     exit_code::ExitCode,
     ids::StepId,
     plan::{Planner, destroy::DestroyPlan, render},
-    report::{self, Options, Surroundings},
+    report,
     state::{inventory::InventoryStore, lock::Lock},
 };
 
@@ -41,7 +41,7 @@ pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCo
     if args.dry_run {
         return show(global, &args, &destroy);
     }
-    consent::ask_for(&destroy.plan, args.yes)?;
+    consent::ask_for(&destroy.plan, args.yes, &style(global, false))?;
     let name = &pipeline.name;
     let lock = Lock::acquire(cluster.clone(), &namespace, name, args.wait_lock.map(Into::into)).await?;
     let cancel = CancellationToken::new();
@@ -53,7 +53,7 @@ pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCo
         } else {
             // A run has ended since: what it made goes too, and needs a yes of its own.
             let destroy = planner.plan_destroy(&now.snapshot().await, args.crds).await?;
-            consent::ask_for(&destroy.plan, args.yes)?;
+            consent::ask_for(&destroy.plan, args.yes, &style(global, false))?;
             destroy
         };
         super::run::begin(&now).await?;
@@ -65,9 +65,8 @@ pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCo
 }
 
 fn show(global: &GlobalArgs, args: &DestroyArgs, destroy: &DestroyPlan) -> Result<ExitCode, AppError> {
-    let options = Options { color: global.color, surroundings: Surroundings::detect(), ..Options::default() };
     let text = match args.output {
-        PlanFormat::Text => render::text(&destroy.plan, &options.style()),
+        PlanFormat::Text => render::text(&destroy.plan, &style(global, false)),
         PlanFormat::Json => render::json(&destroy.plan),
         PlanFormat::Markdown => render::markdown(&destroy.plan),
     };
@@ -84,10 +83,12 @@ async fn carry_out(
     cancel: CancellationToken,
     started: Instant,
 ) -> Result<ExitCode, AppError> {
-    if let Some(file) = back_up(args, &planner, &destroy)? {
+    let held = inventory.snapshot().await;
+    let objects = if args.no_backup { Vec::new() } else { planner.to_back_up(&destroy, &held).await? };
+    if let Some(file) = back_up(args, &planner, &objects)? {
         report::print_note(&format!(
             "{} custom objects are backed up in {}; `kubectl apply -f` brings them back",
-            destroy.custom.len(),
+            objects.len(),
             file.display()
         ));
     }
@@ -128,20 +129,16 @@ async fn carry_out(
     })
 }
 
-/// Writes people's own objects to a file that `kubectl apply -f` takes; `None` where there are none, or none are wanted.
-fn back_up(
-    args: &DestroyArgs,
-    planner: &Planner,
-    destroy: &DestroyPlan,
-) -> Result<Option<PathBuf>, AppError> {
-    if args.no_backup || destroy.custom.is_empty() {
+/// Writes people's own objects to a file that `kubectl apply -f` takes; `None` where there are none.
+fn back_up(args: &DestroyArgs, planner: &Planner, objects: &[Object]) -> Result<Option<PathBuf>, AppError> {
+    if objects.is_empty() {
         return Ok(None);
     }
     let file = args.backup.clone().unwrap_or_else(|| {
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
         PathBuf::from(format!("meshrun-backup-{}-{now}.json", planner.pipeline().name))
     });
-    let items: Vec<_> = destroy.custom.iter().cloned().map(bare).collect();
+    let items: Vec<_> = objects.iter().cloned().map(bare).collect();
     let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items });
     let text = serde_json::to_vec_pretty(&list).map_err(|error| AppError::internal(error.to_string()))?;
     fs_err::write(&file, text).map_err(|error| {

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     cli::{GlobalArgs, RehearseArgs},
     cluster::{Cluster, rehearsal::Rehearsal},
+    exec::Consent,
     exit_code::ExitCode,
     plan::{Planner, Selection},
     state::inventory::Inventory,
@@ -28,6 +29,12 @@ pub(super) async fn run(global: &GlobalArgs, args: RehearseArgs) -> Result<ExitC
         .plan_all(&selection, &Inventory::empty(""))
         .await
         .map_err(|(step, error)| AppError::of_step(&step, error))?;
-    let rest = Rest { inventory: None, may_replace: true, cancel: CancellationToken::new(), started };
+    let rest = Rest {
+        inventory: None,
+        consent: Consent::Everything,
+        may_write: true,
+        cancel: CancellationToken::new(),
+        started,
+    };
     carry_out(global, &args.report, planner, planned, rest).await
 }

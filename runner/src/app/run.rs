@@ -7,13 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AppError, consent, plan_file,
-    reporting::Reporting,
+    reporting::{Reporting, style},
     setup::{connect, helm, prepare, select},
 };
 use crate::{
     cli::{GlobalArgs, ReportArgs, RunArgs},
     event::{Event, RunOutcome, StepInfo},
-    exec::{Events, Executor},
+    exec::{Consent, Events, Executor},
     exit_code::ExitCode,
     ids::StepId,
     plan::{Planned, Planner, Selection, prune::PRUNE},
@@ -35,15 +35,17 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
     let namespace = prepared.pipeline.state.namespace.clone();
     let inventory = InventoryStore::load(cluster.clone(), &namespace, &prepared.pipeline.name).await?;
     let planned = plan(&planner, &selection, &inventory, args.plan.as_deref()).await?;
-    let may_replace = consent::ask_for(&planned.plan, args.yes)?;
+    let consent = consent::ask_for(&planned.plan, args.yes, &style(global, false))?;
 
     let cancel = CancellationToken::new();
     // Nothing to write: nothing to lock, and a repeated run leaves no trace.
-    if !planned.plan.counts().any() {
+    let held = inventory.snapshot().await;
+    if !planned.plan.counts().any() && planned.recorded(&held, &prepared.pipeline) == held {
         if let Err(error) = Lock::clear(cluster, &namespace, &prepared.pipeline.name).await {
             tracing::debug!(%error, "a lock that a dead run may have left stays until it expires");
         }
-        let rest = Rest { inventory: Some(Arc::new(inventory)), may_replace, cancel, started };
+        let inventory = Some(Arc::new(inventory));
+        let rest = Rest { inventory, consent, may_write: false, cancel, started };
         return carry_out(global, &args.report, planner, planned, rest).await;
     }
     let name = &prepared.pipeline.name;
@@ -51,16 +53,16 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
     stop_when_lost(&lock, &cancel);
     let locked = async {
         let now = InventoryStore::load(cluster, &namespace, name).await?;
-        let (planned, may_replace) = if now.snapshot().await == inventory.snapshot().await {
-            (planned, may_replace)
+        let (planned, consent) = if now.snapshot().await == held {
+            (planned, consent)
         } else {
             // Another run has ended since: what was planned before it, and agreed to, holds no more.
             let planned = plan(&planner, &selection, &now, args.plan.as_deref()).await?;
-            let may_replace = consent::ask_for(&planned.plan, args.yes)?;
-            (planned, may_replace)
+            let consent = consent::ask_for(&planned.plan, args.yes, &style(global, false))?;
+            (planned, consent)
         };
         begin(&now).await?;
-        let rest = Rest { inventory: Some(Arc::new(now)), may_replace, cancel, started };
+        let rest = Rest { inventory: Some(Arc::new(now)), consent, may_write: true, cancel, started };
         carry_out(global, &args.report, planner, planned, rest).await
     };
     let result = locked.await;
@@ -80,7 +82,7 @@ async fn plan(
         .await
         .map_err(|(step, error)| AppError::of_step(&step, error))?;
     if let Some(file) = file {
-        plan_file::hold_to(file, &planned.plan)?;
+        plan_file::hold_to(file, &planned.plan, &planner.inputs(&planned))?;
     }
     Ok(planned)
 }
@@ -105,7 +107,8 @@ pub(super) async fn begin(inventory: &InventoryStore) -> crate::cluster::Result<
 /// What else a run needs.
 pub(super) struct Rest {
     pub(super) inventory: Option<Arc<InventoryStore>>,
-    pub(super) may_replace: bool,
+    pub(super) consent: Consent,
+    pub(super) may_write: bool,
     pub(super) cancel: CancellationToken,
     pub(super) started: Instant,
 }
@@ -126,7 +129,8 @@ pub(super) async fn carry_out(
         planner,
         events: events.clone(),
         inventory: rest.inventory,
-        may_replace: rest.may_replace,
+        consent: rest.consent,
+        may_write: rest.may_write,
         cancel: rest.cancel,
     };
     let result = executor.run(planned).await;

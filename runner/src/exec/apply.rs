@@ -148,7 +148,7 @@ async fn replace(
     manager: &str,
     error: StepError,
 ) -> Result<Object, StepError> {
-    if !context.may_replace {
+    if !context.consent.covers(reference) {
         return Err(match error {
             StepError::Cluster(error) => {
                 StepError::NeedsReplacement { doing: error.doing, message: error.message }

@@ -6,7 +6,7 @@ use meshrun_protocol::ObjectRef;
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::wait::WaitSink;
+use super::{consent::Consent, wait::WaitSink};
 use crate::{
     cluster::Cluster,
     event::{Done, Event, Tally},
@@ -40,8 +40,8 @@ pub(super) struct ActionContext {
     pub(super) started: Instant,
     pub(super) deadline: Instant,
     pub(super) cancel: CancellationToken,
-    /// Whether objects may be deleted and created anew where an immutable field changes.
-    pub(super) may_replace: bool,
+    /// What may be deleted, or deleted and created anew.
+    pub(super) consent: Consent,
 }
 
 impl ActionContext {

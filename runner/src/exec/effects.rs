@@ -20,6 +20,10 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Deletes objects one after another and waits until each is gone.
 pub(super) async fn delete(context: &ActionContext, delete: &Delete) -> Result<(), StepError> {
     for object in &delete.objects {
+        // Planned anew in the course of the run: nobody was asked for what was not in the plan then.
+        if !context.consent.covers(object) && context.cluster.get(object).await?.is_some() {
+            return Err(StepError::NotAgreed { object: object.to_string() });
+        }
         if context.cluster.delete(object).await? {
             let gone = [WaitFor { object: object.clone(), until: WaitCondition::Deleted }];
             wait_for(&context.cluster, &gone, context, context.deadline, &context.cancel)

@@ -83,8 +83,9 @@ fn names_everything_that_is_left_and_leaves_strangers_alone() {
     assert!(unnamed.is_empty(), "new and not named: {unnamed:?}\n{finished}");
     let (crds, others): (Vec<&String>, Vec<&String>) =
         named.iter().partition(|key| key.starts_with("CustomResourceDefinition "));
-    // Nothing makes this pod anew, so its sidecar stays in it.
-    assert_eq!((crds.len(), others.as_slice()), (15, &[&"Pod shop/debug".to_owned()][..]), "{finished}");
+    // Nothing makes this pod anew, so its sidecar stays in it; and what is left is not forgotten.
+    let wanted = ["Pod shop/debug".to_owned(), "Secret default/meshrun.prod".to_owned()];
+    assert_eq!((crds.len(), others), (15, wanted.iter().collect()), "{finished}");
     untouched(&before, &after, &finished);
 
     // The injected application runs on, without its sidecars, and nothing asks for them any more.
@@ -139,11 +140,18 @@ fn namespace_with_a_strangers_object_is_kept_and_named() {
     scene.run();
     cluster.kubectl(["create", "configmap", "theirs", "-n", MESH]);
     let finished = scene.destroy(&["--crds"]).run().expect_code(8);
-    assert_eq!(residue(&finished), BTreeSet::from([format!("Namespace {MESH}")]), "{finished}");
+    let named = BTreeSet::from([format!("Namespace {MESH}"), "Secret default/meshrun.prod".to_owned()]);
+    assert_eq!(residue(&finished), named, "{finished}");
     let after = settled(&cluster);
     after.of("ConfigMap", "istio-system/theirs");
     let left: Vec<&str> = after.names("Secret").filter(|name| name.starts_with(MESH)).collect();
     assert_eq!(left, Vec::<&str>::new());
+
+    // Once they have gone, the next destroy takes the rest.
+    cluster.kubectl(["delete", "configmap", "theirs", "-n", MESH]);
+    scene.destroy(&[]).run().expect_code(0);
+    assert!(cluster.objects().find("Namespace", MESH).is_none());
+    assert!(cluster.objects().find("Secret", "default/meshrun.prod").is_none());
 }
 
 #[test]
