@@ -14,7 +14,7 @@ use crate::{
     cluster::{Cluster, rehearsal::Rehearsal},
     exit_code::ExitCode,
     plan::{Planner, Selection},
-    state::inventory::Inventory,
+    state::{inventory::Inventory, lock::Loss},
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: RehearseArgs) -> Result<ExitCode, AppError> {
@@ -28,6 +28,7 @@ pub(super) async fn run(global: &GlobalArgs, args: RehearseArgs) -> Result<ExitC
         .plan_all(&selection, &Inventory::empty(""))
         .await
         .map_err(|(step, error)| AppError::of_step(&step, error))?;
-    let rest = Rest { inventory: None, may_replace: true, cancel: CancellationToken::new(), started };
+    let (cancel, lost) = (CancellationToken::new(), Loss::default());
+    let rest = Rest { inventory: None, may_replace: true, cancel, lost, started };
     carry_out(global, &args.report, planner, planned, rest).await
 }

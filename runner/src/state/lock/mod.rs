@@ -1,24 +1,23 @@
 //! The lock of a run: a Lease per pipeline with a heartbeat; a holder that died loses it when the lease expires.
 
+mod heartbeat;
+mod lease;
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use jiff::Timestamp;
 use meshrun_protocol::ObjectRef;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{task::JoinHandle, time::Instant};
-use tokio_util::sync::CancellationToken;
 
-use super::{object_name, persist::PAUSES, process};
+pub use heartbeat::Loss;
+
+use super::persist::PAUSES;
 use crate::cluster::{Cluster, ClusterError, ErrorKind, Object, WatchEvent, WatchQuery};
-
-/// How long a holder that is silent still counts as alive.
-const LEASE_SECONDS: i64 = 15;
-/// Annotation that tells whether the holder is a process of this machine.
-const PROCESS: &str = "meshrun.dev/process";
-/// How often a living holder renews.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+use lease::{Observed, Standing, lease, reference};
 
 /// Who has a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,7 +26,7 @@ pub struct Holder {
     pub name: String,
     /// When it was taken.
     pub since: String,
-    /// Seconds until it expires unless it is renewed.
+    /// Seconds until it expires unless it is renewed; where only watching it tells, how long that takes.
     pub expires_in: i64,
 }
 
@@ -53,11 +52,12 @@ pub struct Lock {
     reference: ObjectRef,
     holder: String,
     heartbeat: JoinHandle<()>,
-    lost: CancellationToken,
+    loss: Loss,
 }
 
 impl Lock {
-    /// Takes the lock of a pipeline, and waits for it as long as `patience` says.
+    /// Takes the lock of a pipeline, and waits for it as long as `patience` says. A holder that may be dead is watched
+    /// for as long as its lease lasts even without patience.
     ///
     /// # Errors
     /// [`LockError::Held`] while another run has it and is alive.
@@ -68,61 +68,80 @@ impl Lock {
         patience: Option<Duration>,
     ) -> Result<Self, LockError> {
         let deadline = Instant::now() + patience.unwrap_or_default();
-        let me = holder_name();
+        let reference = reference(namespace, pipeline);
+        let mine = holder_name();
+        let mut observed = Observed::default();
         let mut pauses = PAUSES.iter();
         loop {
-            let taken = Self::try_acquire(Arc::clone(&cluster), namespace, pipeline, &me).await;
-            // The server may have written the Lease and its answer was lost: the next look tells.
-            if let Err(LockError::Cluster(error)) = &taken
-                && error.retryable()
-                && let Some(pause) = pauses.next()
-            {
-                tracing::debug!(%error, ?pause, "the lock is tried again");
-                tokio::time::sleep(*pause).await;
-                continue;
-            }
-            let Err(LockError::Held { holder, .. }) = &taken else { return taken };
+            let attempt =
+                Self::try_acquire(Arc::clone(&cluster), &reference, pipeline, &mine, &mut observed).await;
+            let standing = match attempt {
+                Ok(Attempt::Taken(lock)) => return Ok(lock),
+                Ok(Attempt::Refused(standing)) => standing,
+                // The server may have written the Lease and its answer was lost: the next look tells.
+                Err(error)
+                    if error.retryable()
+                        && let Some(pause) = pauses.next() =>
+                {
+                    tracing::debug!(%error, ?pause, "the lock is tried again");
+                    tokio::time::sleep(*pause).await;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let doubtful = matches!(standing, Standing::Doubtful(_)) && !observed.renewed;
+            let Some(holder) = standing.holder() else { continue };
             if Instant::now() >= deadline {
-                return taken;
+                if !doubtful {
+                    return Err(LockError::Held { pipeline: pipeline.into(), holder });
+                }
+                tracing::info!(
+                    "the lock of {} has expired by this clock: watched for {} s, clocks may differ",
+                    holder.name,
+                    holder.expires_in
+                );
             }
-            // Told at once when it is given back; a holder that died says nothing, so its expiry counts too.
-            let expiry = Duration::from_secs(holder.expires_in.unsigned_abs()) + Duration::from_millis(100);
-            given_back(&cluster, &reference(namespace, pipeline), deadline.min(Instant::now() + expiry))
-                .await;
+            watch(&cluster, &reference, &mut observed, deadline, doubtful).await;
         }
     }
 
     async fn try_acquire(
         cluster: Arc<dyn Cluster>,
-        namespace: &str,
+        reference: &ObjectRef,
         pipeline: &str,
         me: &str,
-    ) -> Result<Self, LockError> {
-        let reference = reference(namespace, pipeline);
-        let mine = lease(&reference, pipeline, me);
-        let taken = match cluster.get(&reference).await? {
+        observed: &mut Observed,
+    ) -> Result<Attempt, ClusterError> {
+        let mut mine = lease(reference, pipeline, me);
+        let taken = match cluster.get(reference).await? {
             None => cluster.create(&mine).await,
             Some(lease) if lease.text("/spec/holderIdentity") == me => Ok(lease),
             Some(lease) => {
-                if let Some(held) = held(&lease, pipeline) {
-                    return Err(held);
+                let standing = Standing::of(&lease);
+                if observed.look(&lease) > Instant::now() && standing != Standing::Free {
+                    return Ok(Attempt::Refused(standing));
                 }
-                let mut mine = mine;
                 mine.json_mut()["metadata"]["resourceVersion"] = json!(lease.resource_version());
                 cluster.replace(&mine).await
             }
         };
         match taken {
-            Ok(lease) => Ok(Self::start(cluster, reference, me.to_owned(), lease)),
+            Ok(lease) => Ok(Attempt::Taken(Self::start(cluster, reference.clone(), me.to_owned(), lease))),
             // Somebody was quicker: say who.
             Err(error) if matches!(error.kind, ErrorKind::AlreadyExists | ErrorKind::Conflict) => {
-                let winner = cluster.get(&reference).await?;
-                Err(winner
-                    .as_ref()
-                    .and_then(|lease| held(lease, pipeline))
-                    .unwrap_or(LockError::Cluster(error)))
+                match cluster.get(reference).await? {
+                    // An attempt before, that arrived late.
+                    Some(lease) if lease.text("/spec/holderIdentity") == me => {
+                        Ok(Attempt::Taken(Self::start(cluster, reference.clone(), me.to_owned(), lease)))
+                    }
+                    Some(winner) => {
+                        observed.look(&winner);
+                        Ok(Attempt::Refused(Standing::of(&winner)))
+                    }
+                    None => Err(error),
+                }
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
@@ -135,10 +154,11 @@ impl Lock {
         namespace: &str,
         pipeline: &str,
     ) -> Result<Option<Holder>, ClusterError> {
-        Ok(cluster.get(&reference(namespace, pipeline)).await?.as_ref().and_then(holder))
+        let lease = cluster.get(&reference(namespace, pipeline)).await?;
+        Ok(lease.and_then(|lease| Standing::of(&lease).holder()))
     }
 
-    /// Takes away the Lease of a holder that died; a living one keeps it.
+    /// Takes away the Lease of a holder that certainly died; every other one is left alone.
     ///
     /// # Errors
     /// When the Lease cannot be read or written.
@@ -147,21 +167,22 @@ impl Lock {
         namespace: &str,
         pipeline: &str,
     ) -> Result<(), ClusterError> {
-        let lease = cluster.get(&reference(namespace, pipeline)).await?;
-        if lease.is_none_or(|lease| holder(&lease).is_some()) {
+        let reference = reference(namespace, pipeline);
+        let lease = cluster.get(&reference).await?;
+        if lease.is_none_or(|lease| Standing::of(&lease) != Standing::Free) {
             return Ok(());
         }
         // Taken before it is deleted: nobody else can take it in between.
-        match Self::try_acquire(cluster, namespace, pipeline, &holder_name()).await {
-            Ok(lock) => lock.release().await,
-            Err(LockError::Held { .. }) => Ok(()),
-            Err(LockError::Cluster(error)) => Err(error),
+        let observed = &mut Observed::default();
+        match Self::try_acquire(cluster, &reference, pipeline, &holder_name(), observed).await? {
+            Attempt::Taken(lock) => lock.release().await,
+            Attempt::Refused(_) => Ok(()),
         }
     }
 
-    /// Cancelled when the lock was lost: the heartbeat failed for as long as the lease lasts, or somebody took it.
-    pub fn lost(&self) -> CancellationToken {
-        self.lost.clone()
+    /// Tells when the lock is lost: it could not be renewed for as long as the lease lasts, or somebody took it.
+    pub fn lost(&self) -> Loss {
+        self.loss.clone()
     }
 
     /// Gives the lock back.
@@ -182,110 +203,49 @@ impl Lock {
     }
 
     fn start(cluster: Arc<dyn Cluster>, reference: ObjectRef, holder: String, lease: Object) -> Self {
-        let lost = CancellationToken::new();
-        let heartbeat = tokio::spawn(beat(Arc::clone(&cluster), lease, holder.clone(), lost.clone()));
-        Self { cluster, reference, holder, heartbeat, lost }
+        let loss = Loss::default();
+        let heartbeat =
+            tokio::spawn(heartbeat::beat(Arc::clone(&cluster), lease, holder.clone(), loss.clone()));
+        Self { cluster, reference, holder, heartbeat, loss }
     }
 }
 
-fn reference(namespace: &str, pipeline: &str) -> ObjectRef {
-    ObjectRef::namespaced("coordination.k8s.io/v1", "Lease", namespace, object_name(pipeline))
+/// How an attempt to take a lock ended.
+enum Attempt {
+    Taken(Lock),
+    Refused(Standing),
 }
 
-/// Returns when a lease is gone, or when the time is up.
-async fn given_back(cluster: &Arc<dyn Cluster>, lease: &ObjectRef, until: Instant) {
-    let mut watch = cluster.watch(WatchQuery::object(lease));
-    let gone = async {
-        while let Some(event) = watch.next().await {
-            match event {
-                Ok(WatchEvent::Deleted(_)) => return,
-                Ok(WatchEvent::Listed(objects)) if objects.is_empty() => return,
-                _ => {}
-            }
-        }
-        // The watch ended: the time that is left has to do.
-        std::future::pending::<()>().await;
-    };
-    // Either way the next look decides.
-    let _ = tokio::time::timeout_at(until, gone).await;
-}
-
-async fn beat(cluster: Arc<dyn Cluster>, mut lease: Object, holder: String, lost: CancellationToken) {
-    let mut renewed = Instant::now();
+/// Watches a lease until it is gone, its holder has been silent for as long as it lasts, or the time is up. A doubtful
+/// one is watched beyond that time until it is renewed: then its holder is alive.
+async fn watch(
+    cluster: &Arc<dyn Cluster>,
+    lease: &ObjectRef,
+    observed: &mut Observed,
+    deadline: Instant,
+    doubtful: bool,
+) {
+    let mut events = cluster.watch(WatchQuery::object(lease));
     loop {
-        tokio::time::sleep(HEARTBEAT).await;
-        let patch = json!({
-            "metadata": { "resourceVersion": lease.resource_version() },
-            "spec": { "renewTime": micro_time(), "holderIdentity": holder },
-        });
-        match cluster.patch(&lease.reference(), &patch, None).await {
-            Ok(now) => {
-                lease = now;
-                renewed = Instant::now();
-            }
-            Err(error) => {
-                // A conflict may be our own write whose answer was lost.
-                if error.kind == ErrorKind::Conflict
-                    && let Ok(Some(now)) = cluster.get(&lease.reference()).await
-                    && now.text("/spec/holderIdentity") == holder
-                {
-                    lease = now;
-                    renewed = Instant::now();
-                    continue;
-                }
-                tracing::warn!(%error, "the lock could not be renewed");
-                let silent = renewed.elapsed().as_secs() >= LEASE_SECONDS.unsigned_abs();
-                if silent || matches!(error.kind, ErrorKind::Conflict | ErrorKind::NotFound) {
-                    lost.cancel();
-                    return;
-                }
-            }
+        let silent = observed.silent().unwrap_or(deadline);
+        let until = if doubtful && !observed.renewed { silent } else { silent.min(deadline) };
+        let event = tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(until) => return,
+            event = events.next() => event,
+        };
+        match event {
+            Some(Ok(WatchEvent::Deleted(_))) => return,
+            Some(Ok(WatchEvent::Listed(objects))) => match objects.first() {
+                Some(lease) => _ = observed.look(lease),
+                None => return,
+            },
+            Some(Ok(WatchEvent::Changed(lease))) => _ = observed.look(&lease),
+            Some(Err(error)) => tracing::debug!(%error, "the lock cannot be watched at the moment"),
+            // The watch ended: the time that is left has to do, and the next look decides.
+            None => return tokio::time::sleep_until(until).await,
         }
     }
-}
-
-fn lease(reference: &ObjectRef, pipeline: &str, holder: &str) -> Object {
-    let now = micro_time();
-    Object::new(json!({
-        "apiVersion": reference.api_version,
-        "kind": reference.kind,
-        "metadata": {
-            "name": reference.name,
-            "namespace": reference.namespace,
-            "labels": { "app.kubernetes.io/managed-by": "meshrun", "meshrun.dev/pipeline": pipeline },
-            "annotations": { PROCESS: process::this() },
-        },
-        "spec": {
-            "holderIdentity": holder,
-            "leaseDurationSeconds": LEASE_SECONDS,
-            "acquireTime": now,
-            "renewTime": now,
-        },
-    }))
-    .expect("it has kind and name")
-}
-
-/// Who holds a lease and is alive.
-fn holder(lease: &Object) -> Option<Holder> {
-    let name = lease.text("/spec/holderIdentity");
-    let renewed: Timestamp = lease.text("/spec/renewTime").parse().ok()?;
-    let duration = lease.at("/spec/leaseDurationSeconds").and_then(Value::as_i64).unwrap_or(LEASE_SECONDS);
-    let expires_in = duration - Timestamp::now().duration_since(renewed).as_secs();
-    let dead = process::is_gone(lease.annotation(PROCESS).unwrap_or_default());
-    (!name.is_empty() && expires_in > 0 && !dead).then(|| Holder {
-        name: name.into(),
-        since: lease.text("/spec/acquireTime").into(),
-        expires_in,
-    })
-}
-
-fn held(lease: &Object, pipeline: &str) -> Option<LockError> {
-    holder(lease).map(|holder| LockError::Held { pipeline: pipeline.into(), holder })
-}
-
-/// The time as Kubernetes' `MicroTime` writes it.
-fn micro_time() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
 /// Who holds a lock: user, host, process, and something that tells two runs of one process id apart.
