@@ -41,20 +41,17 @@ pub(crate) async fn persist(
             Err(error) => error,
         };
         let taken = matches!(error.kind, ErrorKind::AlreadyExists | ErrorKind::Conflict);
-        if taken && lost_an_answer {
-            match cluster.get(&desired.reference()).await {
-                Ok(Some(now)) if same(&now, &desired) => return Ok(now),
-                Err(get) if get.retryable() => {
-                    tracing::debug!(error = %get, "the record cannot be read back yet")
-                }
-                _ => return Err(error),
-            }
-        } else if !error.retryable() {
-            return Err(error);
-        }
         lost_an_answer |= error.retryable();
-        let Some(pause) = pauses.next() else { return Err(error) };
+        let (true, Some(pause)) = (error.retryable() || (taken && lost_an_answer), pauses.next()) else {
+            return Err(error);
+        };
         tokio::time::sleep(*pause).await;
+        match cluster.get(&desired.reference()).await {
+            Ok(Some(now)) if same(&now, &desired) => return Ok(now),
+            Ok(_) if taken => return Err(error),
+            Ok(_) => {}
+            Err(get) => tracing::debug!(error = %get, "the record cannot be read back yet"),
+        }
     }
 }
 
@@ -84,7 +81,8 @@ mod tests {
         .expect("an object")
     }
 
-    /// Writes `mine` where `before` is, with one lost answer; somebody else may write before the second attempt.
+    /// Writes `mine` where `before` is. The answer to the first attempt is lost, and to every other one too, unless
+    /// somebody else writes before the second.
     /// Returns how it ended, and what is there afterwards.
     async fn check(before: Option<&str>, others: Option<&'static str>) -> (Result<Object>, String) {
         let rehearsal = Rehearsal::default();
@@ -94,14 +92,11 @@ mod tests {
         };
         let writes = AtomicUsize::new(0);
         let cluster = Flaky::new(rehearsal.clone(), |method, inner| {
-            if !matches!(method, "create" | "replace") {
-                return Fate::Answered;
-            }
-            let first = writes.fetch_add(1, Ordering::Relaxed) == 0;
-            if let (false, Some(text)) = (first, others) {
+            if let ("get", Some(text)) = (method, others) {
                 inner.replace(&record(text)).now_or_never().expect("at once").expect("it is there");
             }
-            if first { Fate::AnswerLost } else { Fate::Answered }
+            let first = method != "get" && writes.fetch_add(1, Ordering::Relaxed) == 0;
+            if first || (method != "get" && others.is_none()) { Fate::AnswerLost } else { Fate::Answered }
         });
         let result = persist(&cluster, &record("bWluZQ=="), previous.as_ref()).await;
         let now = rehearsal.get(&record("").reference()).await.expect("a Secret").expect("it is there");
