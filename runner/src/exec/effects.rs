@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use meshrun_protocol::{
-    Delete, Endpoint, HttpQuery, Label, Probe, ProbeTarget, Restart, Scale, WaitCondition, WaitFor,
+    Delete, Diagnostic, Endpoint, HttpQuery, Label, Probe, ProbeTarget, Restart, Scale, WaitCondition,
+    WaitFor,
 };
 use serde_json::json;
 use tokio::{net::TcpStream, time::Instant};
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     cluster::{ErrorKind, Object},
-    event::Done,
+    event::{Done, Event},
 };
 
 /// Time between two attempts of a probe: what it asks cannot be watched.
@@ -76,7 +77,13 @@ pub(super) async fn restart(context: &ActionContext, restart: &Restart) -> Resul
         context.cluster.patch(workload, &patch, None).await?;
         context.object_done(workload.clone(), Done::Restarted);
         if let Some(why) = never_rolls(&live) {
-            tracing::warn!("{workload} does not replace its pods, because {why}: delete them by hand");
+            let message = format!("{workload} does not replace its pods, because {why}");
+            let diagnostic = Diagnostic::warning("", message).with_hint("delete its pods by hand");
+            context.events.send(Event::Diagnosed {
+                step: Some(context.step.clone()),
+                diagnostic,
+                place: None,
+            });
             continue;
         }
         let until = WaitCondition::Available { min_replicas: None, nudge: true };
@@ -245,28 +252,42 @@ mod tests {
         Object::new(object).expect("an object")
     }
 
-    /// Restarts a workload that never becomes ready again. Returns whether that was waited for.
-    async fn waits(kind: &str, spec: serde_json::Value) -> bool {
+    /// Restarts a workload that never becomes ready again. Returns what is said instead of waiting, or why the wait ended.
+    async fn said(kind: &str, spec: serde_json::Value) -> Result<String, String> {
         let object = workload(kind, &spec);
         let reference: ObjectRef = object.reference();
         let cluster = Rehearsal::builder().never_ready(reference.to_string(), "nobody rolls it").build();
         cluster.create(&object).await.expect("it is new");
-        let (context, _events) = ActionContext::of_test(Arc::new(cluster.clone()));
-        let restarted =
-            restart(&context, &Restart { workloads: vec![reference.clone()], reason: "new proxy".into() })
-                .await;
+        let (context, mut events) = ActionContext::of_test(Arc::new(cluster.clone()));
+        let asked = Restart { workloads: vec![reference.clone()], reason: "new proxy".into() };
+        let restarted = restart(&context, &asked).await;
         let now = cluster.get(&reference).await.expect("a workload").expect("it is there");
         assert!(now.at("/spec/template/metadata/annotations").is_some(), "{kind} is marked in any case");
-        restarted.is_err()
+        restarted.map_err(|error| error.to_string())?;
+        while let Ok(event) = events.try_recv() {
+            if let Event::Diagnosed { diagnostic, .. } = event {
+                return Ok(format!("{}: {}", diagnostic.message, diagnostic.hint.unwrap_or_default()));
+            }
+        }
+        Ok(String::new())
     }
 
     #[tokio::test(start_paused = true)]
     async fn restart_does_not_wait_for_workloads_that_nobody_rolls() {
         let on_delete = json!({ "updateStrategy": { "type": "OnDelete" } });
-        assert!(!waits("Deployment", json!({ "paused": true })).await);
-        assert!(!waits("StatefulSet", on_delete.clone()).await);
-        assert!(!waits("DaemonSet", on_delete).await);
-        assert!(waits("Deployment", json!({})).await);
-        assert!(waits("StatefulSet", json!({ "updateStrategy": { "type": "RollingUpdate" } })).await);
+        let text = |kind, why| {
+            format!("{kind} default/shop does not replace its pods, because {why}: delete its pods by hand")
+        };
+        let paused = said("Deployment", json!({ "paused": true })).await;
+        assert_eq!(paused, Ok(text("Deployment", "it is paused")));
+        for kind in ["StatefulSet", "DaemonSet"] {
+            let said = said(kind, on_delete.clone()).await;
+            assert_eq!(said, Ok(text(kind, "its update strategy is OnDelete")));
+        }
+        let rolling = json!({ "updateStrategy": { "type": "RollingUpdate" } });
+        for (kind, spec) in [("Deployment", json!({})), ("StatefulSet", rolling)] {
+            let error = said(kind, spec).await.expect_err("it is waited for");
+            assert!(error.starts_with("not ready again after 1m: "), "{error}");
+        }
     }
 }
