@@ -249,7 +249,7 @@ pub(super) fn stop_when_lost(lock: &Lock, cancel: &CancellationToken) {
     let (lost, cancel) = (lock.lost(), cancel.clone());
     tokio::spawn(async move {
         let reason = lost.happened().await;
-        tracing::warn!(reason, "the lock was lost: the run stops");
+        tracing::error!("the lock was lost, the run stops: {reason}");
         cancel.cancel();
     });
 }
