@@ -21,7 +21,10 @@ use crate::{
     ids::StepId,
     plan::{Planner, destroy::DestroyPlan, render},
     report,
-    state::{inventory::InventoryStore, lock::Lock},
+    state::{
+        inventory::InventoryStore,
+        lock::{Lock, Loss},
+    },
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCode, AppError> {
@@ -57,7 +60,7 @@ pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCo
             destroy
         };
         super::run::begin(&now).await?;
-        carry_out(global, &args, planner, destroy, Arc::new(now), cancel, started).await
+        carry_out(global, &args, planner, destroy, Arc::new(now), (cancel, lock.lost()), started).await
     };
     let result = locked.await;
     super::run::release(lock).await;
@@ -80,7 +83,7 @@ async fn carry_out(
     planner: Planner,
     destroy: DestroyPlan,
     inventory: Arc<InventoryStore>,
-    cancel: CancellationToken,
+    (cancel, lost): (CancellationToken, Loss),
     started: Instant,
 ) -> Result<ExitCode, AppError> {
     let held = inventory.snapshot().await;
@@ -117,10 +120,11 @@ async fn carry_out(
     let destroyer = Destroyer { planner, events: events.clone(), inventory, cancel };
     let result = destroyer.run(destroy).await;
     signals.abort();
-    let (outcome, tally) = (result.run.outcome, result.run.tally);
+    let (outcome, tally) = (super::run::unless_lost(&lost, result.run.outcome), result.run.tally);
     events.send(Event::RunFinished { outcome, elapsed: started.elapsed(), tally });
     drop(events);
     reporting.finish().await?;
+    super::run::held_to_the_end(&lost)?;
     Ok(match outcome {
         RunOutcome::Interrupted => ExitCode::Interrupted,
         RunOutcome::Failed => ExitCode::Failed,

@@ -15,7 +15,7 @@ use crate::{
     exec::Consent,
     exit_code::ExitCode,
     plan::{Planner, Selection},
-    state::inventory::Inventory,
+    state::{inventory::Inventory, lock::Loss},
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: RehearseArgs) -> Result<ExitCode, AppError> {
@@ -34,6 +34,7 @@ pub(super) async fn run(global: &GlobalArgs, args: RehearseArgs) -> Result<ExitC
         consent: Consent::Everything,
         may_write: true,
         cancel: CancellationToken::new(),
+        lost: Loss::default(),
         started,
     };
     carry_out(global, &args.report, planner, planned, rest).await

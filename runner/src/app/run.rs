@@ -1,6 +1,10 @@
 //! `meshrun run`: plan, ask where something would be deleted, lock, carry out, report.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +24,12 @@ use crate::{
     spec::Pipeline,
     state::{
         inventory::{InventoryStore, LastRun},
-        lock::{Lock, holder_name},
+        lock::{Lock, Loss, holder_name},
     },
 };
+
+/// How long the end of a run waits for its lock to be given back: nobody can stop it then.
+const RELEASE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, AppError> {
     let started = Instant::now();
@@ -45,7 +52,8 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
             tracing::debug!(%error, "a lock that a dead run may have left stays until it expires");
         }
         let inventory = Some(Arc::new(inventory));
-        let rest = Rest { inventory, consent, may_write: false, cancel, started };
+        let lost = Loss::default();
+        let rest = Rest { inventory, consent, may_write: false, cancel, lost, started };
         return carry_out(global, &args.report, planner, planned, rest).await;
     }
     let name = &prepared.pipeline.name;
@@ -62,7 +70,8 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
             (planned, consent)
         };
         begin(&now).await?;
-        let rest = Rest { inventory: Some(Arc::new(now)), consent, may_write: true, cancel, started };
+        let (inventory, lost) = (Some(Arc::new(now)), lock.lost());
+        let rest = Rest { inventory, consent, may_write: true, cancel, lost, started };
         carry_out(global, &args.report, planner, planned, rest).await
     };
     let result = locked.await;
@@ -87,11 +96,26 @@ async fn plan(
     Ok(planned)
 }
 
-/// Gives a lock back; one that cannot be given back expires by itself.
+/// Gives a lock back; one that cannot be given back in time expires by itself.
 pub(super) async fn release(lock: Lock) {
-    if let Err(error) = lock.release().await {
-        tracing::warn!(%error, "the lock could not be released; it expires by itself");
-    }
+    let problem = match tokio::time::timeout(RELEASE, lock.release()).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", RELEASE.as_secs()),
+    };
+    tracing::warn!("the lock could not be released, it expires by itself: {problem}");
+}
+
+/// A run that lost its lock was not stopped by anybody who wanted that: it failed.
+pub(super) fn unless_lost(lost: &Loss, outcome: RunOutcome) -> RunOutcome {
+    lost.reason().map_or(outcome, |_| RunOutcome::Failed)
+}
+
+/// Says why the lock was lost, after the report has said how far the run came.
+pub(super) fn held_to_the_end(lost: &Loss) -> Result<(), AppError> {
+    let Some(reason) = lost.reason() else { return Ok(()) };
+    Err(AppError::new(ExitCode::Failed, format!("the lock was lost: {reason}"))
+        .hint("run again: what was done is found as it is, and the rest follows"))
 }
 
 /// Leaves word of who is about to change something.
@@ -110,6 +134,7 @@ pub(super) struct Rest {
     pub(super) consent: Consent,
     pub(super) may_write: bool,
     pub(super) cancel: CancellationToken,
+    pub(super) lost: Loss,
     pub(super) started: Instant,
 }
 
@@ -135,14 +160,12 @@ pub(super) async fn carry_out(
     };
     let result = executor.run(planned).await;
     signals.abort();
-    events.send(Event::RunFinished {
-        outcome: result.outcome,
-        elapsed: rest.started.elapsed(),
-        tally: result.tally,
-    });
+    let outcome = unless_lost(&rest.lost, result.outcome);
+    events.send(Event::RunFinished { outcome, elapsed: rest.started.elapsed(), tally: result.tally });
     drop(events);
     reporting.finish().await?;
-    Ok(match result.outcome {
+    held_to_the_end(&rest.lost)?;
+    Ok(match outcome {
         RunOutcome::Succeeded => ExitCode::Success,
         RunOutcome::Failed => ExitCode::Failed,
         RunOutcome::Interrupted => ExitCode::Interrupted,
@@ -230,8 +253,53 @@ pub(super) fn stop_on_signal(events: Events, cancel: CancellationToken) -> JoinH
 pub(super) fn stop_when_lost(lock: &Lock, cancel: &CancellationToken) {
     let (lost, cancel) = (lock.lost(), cancel.clone());
     tokio::spawn(async move {
-        lost.cancelled().await;
-        tracing::error!("the lock was lost: the run stops");
+        let reason = lost.happened().await;
+        tracing::error!("the lock was lost, the run stops: {reason}");
         cancel.cancel();
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{
+        flaky::{Fate, Flaky},
+        rehearsal::Rehearsal,
+    };
+
+    /// Takes a lock in a cluster that does not answer a method at all.
+    async fn lock_where_silent(silent: &'static str) -> Lock {
+        let cluster = Flaky::new(Rehearsal::default(), move |method, _| match method == silent {
+            true => Fate::Silent,
+            false => Fate::Answered,
+        });
+        Lock::acquire(Arc::new(cluster), "default", "prod", None).await.expect("it is free")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn release_ends_although_the_cluster_does_not_answer() {
+        let lock = lock_where_silent("delete").await;
+        let began = tokio::time::Instant::now();
+        tokio::time::timeout(Duration::from_secs(60), release(lock)).await.expect("it ends");
+        assert_eq!(began.elapsed(), RELEASE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn run_that_lost_its_lock_has_failed_and_says_why() {
+        let lock = lock_where_silent("patch").await;
+        let lost = lock.lost();
+        assert_eq!(unless_lost(&lost, RunOutcome::Interrupted), RunOutcome::Interrupted);
+        assert_eq!(held_to_the_end(&lost), Ok(()));
+
+        let cancel = CancellationToken::new();
+        stop_when_lost(&lock, &cancel);
+        cancel.cancelled().await;
+        assert_eq!(unless_lost(&lost, RunOutcome::Interrupted), RunOutcome::Failed);
+        let error = held_to_the_end(&lost).expect_err("it is lost");
+        assert_eq!(error.code, ExitCode::Failed);
+        assert_eq!(
+            error.message,
+            "the lock was lost: it could not be renewed in time: the cluster does not answer"
+        );
+    }
 }

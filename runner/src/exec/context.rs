@@ -45,6 +45,25 @@ pub(super) struct ActionContext {
 }
 
 impl ActionContext {
+    /// An action that has a minute, and the events it sends.
+    #[cfg(test)]
+    pub(super) fn of_test(cluster: Arc<dyn Cluster>) -> (Self, tokio::sync::mpsc::UnboundedReceiver<Event>) {
+        let (events, received) = tokio::sync::mpsc::unbounded_channel();
+        let started = Instant::now();
+        let context = Self {
+            cluster,
+            step: StepId::new("istiod"),
+            action: "apply".into(),
+            events: Events::new(events),
+            tally: Arc::default(),
+            started,
+            deadline: started + std::time::Duration::from_secs(60),
+            cancel: CancellationToken::new(),
+            consent: Consent::only([]),
+        };
+        (context, received)
+    }
+
     pub(super) fn object_done(&self, object: ObjectRef, done: Done) {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).count(done);
         self.events.send(Event::ObjectDone {
