@@ -113,7 +113,7 @@ lab-down: ## End it
 bench: build ## Measure meshrun against helm
 	cargo run --release -p meshrun-bench $(CARGO_FLAGS)
 
-# Options of the soak: `make soak SOAK="--runs 100 --seconds 1200 --seed 7"`.
+# Options of the soak: `make soak SOAK="--kills 100 --seconds 1200 --seed 7"`.
 SOAK ?=
 .PHONY: soak
 soak: lab-build test-build ## Kill, restart and disturb many runs (10 minutes) and compare where each of them ends

@@ -44,6 +44,10 @@ func TestGatewayGetsItsImageFromTheChartsValues(t *testing.T) {
 	if pod.Labels["topology.istio.io/network"] != "n1" || pod.Annotations["istio.io/rev"] != "default" {
 		t.Errorf("labels %v, annotations %v", pod.Labels, pod.Annotations)
 	}
+	// The templates of 1.19 and 1.30 name the revision in an annotation; a label is what users put there.
+	if revision, ok := pod.Labels["istio.io/rev"]; ok {
+		t.Errorf("label istio.io/rev is %q", revision)
+	}
 }
 
 func TestOldSidecarIsAContainerAndANewOneAnInitContainer(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -122,7 +123,12 @@ func (l *Lab) startParts(ctx context.Context, files controlplane.Files, failed f
 		return err
 	}
 	l.Double = double.New(l.config, l.informers, l.Routes, l.options.Double)
-	backend := &workloads.Workloads{Pods: l.informers.Core().V1().Pods().Lister(), Istiod: l.Double}
+	objects, err := dynamic.NewForConfig(l.config)
+	if err != nil {
+		return err
+	}
+	gateways := &workloads.Gateways{Client: objects}
+	backend := &workloads.Workloads{Pods: l.informers.Core().V1().Pods().Lister(), Istiod: l.Double, Gateways: gateways}
 	kubeletServer, err := kubelet.Serve(files.CA, backend)
 	if err != nil {
 		return err
@@ -135,7 +141,7 @@ func (l *Lab) startParts(ctx context.Context, files controlplane.Files, failed f
 	if err := files.WriteKubeconfig(l.options.Dir.ProxyKubeconfig(), l.Faults.URL); err != nil {
 		return err
 	}
-	if l.LB, l.Info.Gateway, err = loadbalancer.New(l.Client, l.informers, string(l.options.Dir), l.options.LoadBalancer); err != nil {
+	if l.LB, l.Info.Gateway, err = loadbalancer.New(l.Client, l.informers, gateways, string(l.options.Dir), l.options.LoadBalancer); err != nil {
 		return err
 	}
 	if err := l.API.WaitReady(ctx); err != nil {

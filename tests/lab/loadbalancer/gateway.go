@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	corelisters "k8s.io/client-go/listers/core/v1"
 
@@ -17,8 +18,8 @@ import (
 
 // serveGateway listens on a free port of 127.0.0.1 and, where low ports may be bound, on the real ports of an address
 // of the lab's own, so that labs side by side do not meet.
-func serveGateway(pods corelisters.PodLister, name string) (labdir.Gateway, error) {
-	server := &http.Server{Handler: behind(pods, workloads.GatewayHTTP()), ReadHeaderTimeout: 10 * time.Second}
+func serveGateway(pods corelisters.PodLister, gateways *workloads.Gateways, name string) (labdir.Gateway, error) {
+	server := &http.Server{Handler: behind(pods, gateways), ReadHeaderTimeout: 10 * time.Second}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return labdir.Gateway{}, err
@@ -42,13 +43,17 @@ func serveGateway(pods corelisters.PodLister, name string) (labdir.Gateway, erro
 	return gateway, nil
 }
 
-// behind drops connections while no gateway pod is Ready, as a load balancer without targets does.
-func behind(pods corelisters.PodLister, gateway http.Handler) http.Handler {
+// behind drops connections while no gateway pod is Ready, as a load balancer without targets does, and while no Gateway
+// asks for a listener, as Envoy does.
+func behind(pods corelisters.PodLister, gateways *workloads.Gateways) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		all, _ := pods.List(labels.Everything())
-		for _, pod := range all {
-			if pod.Labels["istio"] != "" && workloads.Proxy(pod) != nil && workloads.Ready(pod) {
-				gateway.ServeHTTP(w, r)
+		if pod := target(pods); pod != nil {
+			if r.URL.Path == "/healthz/ready" {
+				w.WriteHeader(http.StatusOK)
+				return
+			}
+			if listener := gateways.HTTP(pod); listener != nil {
+				listener.ServeHTTP(w, r)
 				return
 			}
 		}
@@ -56,4 +61,15 @@ func behind(pods corelisters.PodLister, gateway http.Handler) http.Handler {
 			_ = conn.Close()
 		}
 	})
+}
+
+// target is a gateway pod that is Ready, nil when there is none.
+func target(pods corelisters.PodLister) *corev1.Pod {
+	all, _ := pods.List(labels.Everything())
+	for _, pod := range all {
+		if pod.Labels["istio"] != "" && workloads.Proxy(pod) != nil && workloads.Ready(pod) {
+			return pod
+		}
+	}
+	return nil
 }

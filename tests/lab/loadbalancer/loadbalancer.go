@@ -19,6 +19,7 @@ import (
 
 	"meshrun/lab/duration"
 	"meshrun/lab/labdir"
+	"meshrun/lab/workloads"
 )
 
 // Finalizer is the one that cloud controllers set on their Services.
@@ -49,11 +50,11 @@ type Loop struct {
 }
 
 // New prepares the loop and starts the double of the gateway behind its addresses.
-func New(client kubernetes.Interface, factory informers.SharedInformerFactory, name string, settings Settings) (*Loop, labdir.Gateway, error) {
+func New(client kubernetes.Interface, factory informers.SharedInformerFactory, gateways *workloads.Gateways, name string, settings Settings) (*Loop, labdir.Gateway, error) {
 	services := factory.Core().V1().Services()
 	// Asking for the informer registers it with the factory.
 	services.Informer()
-	gateway, err := serveGateway(factory.Core().V1().Pods().Lister(), name)
+	gateway, err := serveGateway(factory.Core().V1().Pods().Lister(), gateways, name)
 	return &Loop{
 		client:   client,
 		services: services.Lister(),

@@ -28,7 +28,7 @@ func kiali(pod *corev1.Pod) http.Handler {
 }
 
 // proxyPort is an Envoy with its agent; nil for the ports that they do not listen on.
-func proxyPort(pod *corev1.Pod, port int) http.Handler {
+func (w *Workloads) proxyPort(pod *corev1.Pod, port int) http.Handler {
 	mux := http.NewServeMux()
 	switch port {
 	case 15000:
@@ -37,10 +37,7 @@ func proxyPort(pod *corev1.Pod, port int) http.Handler {
 		mux.HandleFunc("/healthz/ready", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	case 15090:
 	case 80, 8080:
-		if pod.Labels["istio"] == "" {
-			return nil
-		}
-		return GatewayHTTP()
+		return w.Gateways.HTTP(pod)
 	default:
 		return nil
 	}
@@ -73,18 +70,6 @@ func proxyAdmin(w http.ResponseWriter, pod *corev1.Pod, path string) {
 		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprintln(w, "invalid path. admin commands are: /certs /ready /server_info /stats")
 	}
-}
-
-// GatewayHTTP is port 80 of an ingress gateway whose only server redirects to HTTPS.
-func GatewayHTTP() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz/ready", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Server", "istio-envoy")
-		w.Header().Set("Location", "https://"+r.Host+r.URL.RequestURI())
-		w.WriteHeader(http.StatusMovedPermanently)
-	})
-	return mux
 }
 
 func plain(pod *corev1.Pod) http.Handler {

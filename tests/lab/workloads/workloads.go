@@ -22,8 +22,9 @@ type Istiod interface {
 
 // Workloads implements kubelet.Backend.
 type Workloads struct {
-	Pods   corelisters.PodLister
-	Istiod Istiod
+	Pods     corelisters.PodLister
+	Istiod   Istiod
+	Gateways *Gateways
 }
 
 // Pod finds a pod.
@@ -46,7 +47,7 @@ func (w *Workloads) Handler(pod *corev1.Pod, port int) http.Handler {
 	case hasImage(pod, "/kiali:") && port == 20001:
 		return kiali(pod)
 	case Proxy(pod) != nil:
-		if handler := proxyPort(pod, port); handler != nil {
+		if handler := w.proxyPort(pod, port); handler != nil {
 			return handler
 		}
 	}

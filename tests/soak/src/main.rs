@@ -1,5 +1,5 @@
-//! `make soak`: kills, restarts and faults spread over runs of the shipped pipeline, as a table; exit code 1 where one
-//! of them ended in another state than an undisturbed run.
+//! `make soak`: kills, restarts and faults spread over runs of the shipped pipeline, as a table. Exit code 1 where one of
+//! them ended in another state than an undisturbed run, or where fewer happened than were asked for.
 
 mod schedule;
 mod table;
@@ -12,21 +12,22 @@ use std::{
 
 use clap::Parser;
 use meshrun_tests::{Chaos, Disturbance, Round, cluster, fixtures};
+use schedule::{Kind, Schedule};
 use table::Table;
 
 /// Disturbs runs of a pipeline and compares where they end.
 #[derive(Parser)]
 struct Args {
-    /// Runs that are killed
-    #[arg(long, default_value_t = 60)]
-    runs: usize,
-    /// Runs during which the API server is restarted
+    /// Runs that must be killed; one that is over before its moment counts for nothing, and another takes its place
+    #[arg(long, default_value_t = 50)]
+    kills: usize,
+    /// Runs during which the API server must be restarted
     #[arg(long, default_value_t = 10)]
     restarts: usize,
-    /// Runs with faults in 10 % of all answers
-    #[arg(long, default_value_t = 3)]
+    /// Runs that must meet faults in 10 % of all answers
+    #[arg(long, default_value_t = 2)]
     faults: usize,
-    /// No new run is begun after this time
+    /// No new run is begun after this time; what is missing by then is a failure
     #[arg(long, default_value_t = 600)]
     seconds: u64,
     /// Chooses the same moments again
@@ -44,7 +45,8 @@ fn round(chaos: &Chaos<'_>, disturbance: Disturbance) -> Round {
     made.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let problems = vec![text.unwrap_or_else(|| "the run could not be judged".into())];
-        Round { disturbance, happened: true, took: started.elapsed(), problems }
+        // Whether it happened is not known either.
+        Round { disturbance, happened: false, took: started.elapsed(), problems, leftovers: Vec::new() }
     })
 }
 
@@ -60,18 +62,26 @@ fn main() -> ExitCode {
     let chaos = Chaos::prepare(&cluster, lab, fixtures::pipeline(&args.pipeline));
     let seed = args.seed.unwrap_or_else(rand::random);
     println!("soak of {}: seed {seed}, at most {} s", args.pipeline, args.seconds);
-    let rounds = schedule::schedule(&chaos.moments, seed, args.runs, args.restarts, args.faults);
-    let planned = rounds.len();
+    let wanted =
+        [(Kind::Kill, args.kills), (Kind::RestartServer, args.restarts), (Kind::Faults, args.faults)];
+    let mut schedule = Schedule::new(&chaos.moments, seed, &wanted);
     let mut table = Table::default();
-    for (number, (kind, disturbance)) in rounds.into_iter().enumerate() {
+    let mut end = "there are no more moments";
+    while let Some((name, disturbance)) = schedule.next() {
         if started.elapsed() > Duration::from_secs(args.seconds) {
-            println!("the time is up: {number} of {planned} runs were made");
+            end = "the time is up";
             break;
         }
         let round = round(&chaos, disturbance);
-        println!("{:3} {:5.1}s  {}", number + 1, round.took.as_secs_f64(), round.disturbance);
-        table.add(kind, round);
+        let missed = if round.happened { "" } else { "  (the run was over before)" };
+        println!("{:3} {:5.1}s  {}{missed}", table.rounds() + 1, round.took.as_secs_f64(), round.disturbance);
+        schedule.done(&round);
+        table.add(name, round);
     }
     println!("\n{table}");
-    if table.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let missing = schedule.missing();
+    for (kind, count, wanted) in &missing {
+        eprintln!("soak: {end}: {} of {wanted} {kind} happened", wanted - count);
+    }
+    if table.is_clean() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

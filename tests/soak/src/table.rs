@@ -17,6 +17,8 @@ struct Row {
     /// Runs that were over before it could happen.
     missed: usize,
     differing: usize,
+    /// Runs that left something that an undisturbed run does not leave.
+    leftovers: usize,
     longest: Duration,
 }
 
@@ -26,11 +28,18 @@ impl Table {
         row.runs += 1;
         row.missed += usize::from(!round.happened);
         row.longest = row.longest.max(round.took);
-        if !round.problems.is_empty() {
-            row.differing += 1;
-            let problems = round.problems.join("\n").replace('\n', "\n    ");
-            self.problems.push(format!("{}\n    {problems}", round.disturbance));
+        row.differing += usize::from(!round.problems.is_empty());
+        row.leftovers += usize::from(!round.leftovers.is_empty());
+        let wrong = [round.problems, round.leftovers].concat();
+        if !wrong.is_empty() {
+            let wrong = wrong.join("\n").replace('\n', "\n    ");
+            self.problems.push(format!("{}\n    {wrong}", round.disturbance));
         }
+    }
+
+    /// How many rounds were made.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rows.values().map(|row| row.runs).sum()
     }
 
     pub(crate) fn is_clean(&self) -> bool {
@@ -45,8 +54,8 @@ impl fmt::Display for Table {
         }
         writeln!(
             f,
-            "{:<24} {:>5} {:>9} {:>10} {:>9}",
-            "disturbed at", "runs", "happened", "differing", "longest"
+            "{:<24} {:>5} {:>9} {:>10} {:>10} {:>9}",
+            "disturbed at", "runs", "happened", "differing", "leftovers", "longest"
         )?;
         let mut all = Row::default();
         for (kind, row) in &self.rows {
@@ -54,6 +63,7 @@ impl fmt::Display for Table {
             all.runs += row.runs;
             all.missed += row.missed;
             all.differing += row.differing;
+            all.leftovers += row.leftovers;
             all.longest = all.longest.max(row.longest);
         }
         line(f, "all", &all)
@@ -64,9 +74,10 @@ fn line(f: &mut fmt::Formatter<'_>, kind: &str, row: &Row) -> fmt::Result {
     let happened = row.runs - row.missed;
     writeln!(
         f,
-        "{kind:<24} {:>5} {happened:>9} {:>10} {:>8.1}s",
+        "{kind:<24} {:>5} {happened:>9} {:>10} {:>10} {:>8.1}s",
         row.runs,
         row.differing,
+        row.leftovers,
         row.longest.as_secs_f64()
     )
 }

@@ -57,6 +57,8 @@ pub struct Round {
     pub took: Duration,
     /// What is not as after an undisturbed run; empty where all is well.
     pub problems: Vec<String>,
+    /// What is there and is not after an undisturbed run: objects, releases, processes.
+    pub leftovers: Vec<String>,
 }
 
 /// A pipeline that is run again and again.
@@ -129,13 +131,15 @@ impl<'a> Chaos<'a> {
             Disturbance::RestartServer(after) => self.restart_server(*after),
             Disturbance::Faults(percent) => self.faults(*percent),
         };
-        let mut problems = Vec::new();
+        let orphans = orphans();
+        let differences = self.wanted.wait_for(self.cluster);
+        let (mut leftovers, mut problems): (Vec<_>, Vec<_>) =
+            differences.into_iter().partition(|difference| EndState::is_leftover(difference));
+        leftovers.extend(orphans);
         if finished.code != Some(0) {
-            problems.push(format!("the run ended with {:?}\n{finished}", finished.code));
+            problems.insert(0, format!("the run ended with {:?}\n{finished}", finished.code));
         }
-        problems.extend(orphans());
-        problems.extend(self.wanted.wait_for(self.cluster));
-        Round { disturbance, happened, took: started.elapsed(), problems }
+        Round { disturbance, happened, took: started.elapsed(), problems, leftovers }
     }
 
     fn kill(&self, moment: &Moment) -> (bool, Finished) {

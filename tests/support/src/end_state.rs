@@ -14,6 +14,8 @@ use crate::{Cluster, Helm, Objects};
 
 /// How long controllers may take until everything has followed: pods that end, addresses that are freed.
 const SETTLES: Duration = Duration::from_secs(30);
+/// How a difference ends that is too much.
+const LEFT_OVER: &str = " is left over";
 /// Labels and annotations that say when something happened.
 const STAMPS: [&str; 6] = [
     "createdAt",
@@ -61,13 +63,18 @@ impl EndState {
         let keys = self.0.keys().chain(other.0.keys().filter(|key| !self.0.contains_key(*key)));
         keys.filter_map(|key| match (self.0.get(key), other.0.get(key)) {
             (Some(_), None) => Some(format!("{key} is missing")),
-            (None, Some(_)) => Some(format!("{key} is left over")),
+            (None, Some(_)) => Some(format!("{key}{LEFT_OVER}")),
             (Some(one), Some(other)) if one != other => {
                 Some(format!("{key} differs:\n{}", text_difference(&one.join("\n"), &other.join("\n"))))
             }
             _ => None,
         })
         .collect()
+    }
+
+    /// Whether a difference is something that the other state has and this one has not.
+    pub fn is_leftover(difference: &str) -> bool {
+        difference.ends_with(LEFT_OVER)
     }
 
     /// Reads the cluster until it is in this state; returns the differences that stay.
@@ -173,7 +180,7 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
-/// Every revision of every release: where it stands, its values and its manifest, as helm tells them.
+/// Every release: where its last revision stands, its values and its manifest, as helm tells them.
 fn releases(cluster: &Cluster) -> Vec<(String, String)> {
     let list = cluster.helm_json(Helm::V3, &["list", "--all", "--all-namespaces"]);
     let list = list.as_array().into_iter().flatten();

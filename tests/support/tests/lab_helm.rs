@@ -4,47 +4,131 @@
 use meshrun_tests::{Cluster, Finished, Helm, cluster, fixtures};
 use serde_json::{Value, json};
 
-const RELEASE: &str = "kiali-server";
 const MESH: &str = "istio-system";
 
-#[test]
-fn helm_3_works_with_the_releases() {
-    works_with_the_releases(Helm::V3);
+/// A release, and a value in one of its objects that another configuration changes.
+struct Release {
+    name: &'static str,
+    chart: &'static str,
+    namespace: &'static str,
+    /// Kind and name of the object.
+    object: [&'static str; 2],
+    pointer: &'static str,
+    /// As the pipeline has it.
+    first: Value,
+    /// The other configuration, and what becomes of the value.
+    set: &'static str,
+    second: Value,
+}
+
+/// The releases of a shipped pipeline, in the order of their steps.
+fn releases(versions: [&'static str; 4], gateway: &'static str) -> [Release; 4] {
+    let [base, istiod, ingress, kiali] = versions;
+    let limit = "/spec/template/spec/containers/0/resources/limits/cpu";
+    [
+        Release {
+            name: "istio-base",
+            chart: base,
+            namespace: MESH,
+            object: ["serviceaccount", "istio-reader-service-account"],
+            pointer: "/imagePullSecrets",
+            first: Value::Null,
+            set: "--set=steps.base.with.values={global: {imagePullSecrets: [mirror]}}",
+            second: json!([{ "name": "mirror" }]),
+        },
+        Release {
+            name: "istiod",
+            chart: istiod,
+            namespace: MESH,
+            object: ["deployment", "istiod"],
+            pointer: limit,
+            first: json!("500m"),
+            set: "--set=steps.istiod.with.resources.limits.cpu=600m",
+            second: json!("600m"),
+        },
+        Release {
+            name: "istio-gateway",
+            chart: ingress,
+            namespace: gateway,
+            object: ["deployment", "istio-gateway"],
+            pointer: limit,
+            first: json!("2"),
+            set: "--set=steps.gateway.with.resources.limits.cpu=1500m",
+            second: json!("1500m"),
+        },
+        Release {
+            name: "kiali-server",
+            chart: kiali,
+            namespace: MESH,
+            object: ["deployment", "kiali"],
+            pointer: limit,
+            first: json!("500m"),
+            set: "--set=steps.kiali.with.resources.limits.cpu=600m",
+            second: json!("600m"),
+        },
+    ]
 }
 
 #[test]
-fn helm_4_works_with_the_releases() {
-    works_with_the_releases(Helm::V4);
+fn helm_3_works_with_the_releases_of_the_guide() {
+    let charts = ["base-1.19.3", "istiod-1.19.3", "gateway-1.19.3", "kiali-server-1.74.0"];
+    works_with_the_releases(Helm::V3, "prod.yaml", &releases(charts, MESH));
 }
 
-fn works_with_the_releases(helm: Helm) {
+#[test]
+fn helm_4_works_with_the_newest_releases() {
+    let charts = ["base-1.30.3", "istiod-1.30.3", "gateway-1.30.3", "kiali-server-2.29.0"];
+    works_with_the_releases(Helm::V4, "latest.yaml", &releases(charts, "istio-ingress"));
+}
+
+fn works_with_the_releases(helm: Helm, pipeline: &str, releases: &[Release; 4]) {
     let cluster = cluster();
-    run(&cluster, &["--only=base,istiod,kiali"]);
-    let more = ["--only=kiali", "--set=steps.kiali.with.resources.limits.cpu=600m"];
-    let second = run(&cluster, &more).expect_text("release kiali-server revision 2");
-
-    let history = history(&cluster, helm);
-    assert_eq!(history, [(1, "superseded"), (2, "deployed")].map(|(n, s)| (n, s.to_owned())), "{second}");
-    let values = cluster.helm_json(helm, &["get", "values", RELEASE, "-n", MESH]);
+    run(&cluster, pipeline, &[]);
+    let more: Vec<&str> = releases.iter().map(|release| release.set).collect();
+    let mut second = run(&cluster, pipeline, &more);
+    for release in releases {
+        second = second.expect_text(&format!("release {} revision 2", release.name));
+        let history = history(&cluster, helm, release);
+        assert_eq!(history, [(1, "superseded"), (2, "deployed")].map(|(n, s)| (n, s.to_owned())), "{second}");
+        assert_eq!(value(&cluster, release), release.second, "{}\n{second}", release.name);
+    }
+    let values = cluster.helm_json(helm, &["get", "values", "kiali-server", "-n", MESH]);
     assert_eq!(values["deployment"]["resources"]["limits"]["cpu"], "600m", "{values}");
-    assert_eq!(cpu(&cluster), "600m");
 
-    cluster.helm(helm, ["rollback", RELEASE, "1", "-n", MESH]);
-    assert_eq!(cpu(&cluster), "500m");
-    assert_eq!(latest(&cluster, helm), (3, "deployed".into()));
+    for release in releases {
+        // Helm 4 applies on the server, where the first revision's `failurePolicy: Ignore` is in conflict with istiod's
+        // `Fail`, whoever installed it.
+        let validates = matches!(release.name, "istio-base" | "istiod");
+        let force = (helm == Helm::V4 && validates).then_some("--force-conflicts");
+        let words = ["rollback", release.name, "1", "-n", release.namespace];
+        cluster.helm(helm, words.into_iter().chain(force));
+        assert_eq!(value(&cluster, release), release.first, "{}", release.name);
+        assert_eq!(latest(&cluster, helm, release), (3, "deployed".into()), "{}", release.name);
+    }
 
-    let third = run(&cluster, &more).expect_text("release kiali-server revision 4");
-    assert_eq!(cpu(&cluster), "600m", "{third}");
-    assert_eq!(latest(&cluster, helm), (4, "deployed".into()), "{third}");
+    let mut third = run(&cluster, pipeline, &more);
+    for release in releases {
+        third = third.expect_text(&format!("release {} revision 4", release.name));
+        assert_eq!(value(&cluster, release), release.second, "{}\n{third}", release.name);
+        assert_eq!(latest(&cluster, helm, release), (4, "deployed".into()), "{}\n{third}", release.name);
+    }
 
-    cluster.helm(helm, ["uninstall", RELEASE, "-n", MESH, "--wait"]);
-    assert!(cluster.objects().find("Deployment", "istio-system/kiali").is_none());
-    let fourth = run(&cluster, &more).expect_text("release kiali-server revision 1");
-    assert_eq!(cpu(&cluster), "600m", "{fourth}");
-    assert_eq!(latest(&cluster, helm), (1, "deployed".into()), "{fourth}");
+    for release in releases.iter().rev() {
+        cluster.helm(helm, ["uninstall", release.name, "-n", release.namespace, "--wait"]);
+        let [kind, name] = release.object;
+        let left = cluster.kubectl(["get", kind, name, "-n", release.namespace, "--ignore-not-found"]);
+        assert_eq!(left, "", "{}", release.name);
+    }
+    let mut fourth = run(&cluster, pipeline, &more);
+    for release in releases {
+        fourth = fourth.expect_text(&format!("release {} revision 1", release.name));
+        assert_eq!(value(&cluster, release), release.second, "{}\n{fourth}", release.name);
+    }
 
-    run(&cluster, &more).expect_text("nothing to change");
-    assert_eq!(latest(&cluster, helm), (1, "deployed".into()));
+    run(&cluster, pipeline, &more).expect_text("nothing to change");
+    for release in releases {
+        assert_eq!(latest(&cluster, helm, release), (1, "deployed".into()), "{}", release.name);
+    }
 }
 
 #[test]
@@ -66,24 +150,25 @@ fn releases_made_by_helm_are_taken_over() {
     }
 }
 
-fn run(cluster: &Cluster, arguments: &[&str]) -> Finished {
-    cluster.meshrun(["run"]).args(arguments).arg(fixtures::pipeline("prod.yaml")).run().expect_code(0)
+fn run(cluster: &Cluster, pipeline: &str, arguments: &[&str]) -> Finished {
+    cluster.meshrun(["run"]).args(arguments).arg(fixtures::pipeline(pipeline)).run().expect_code(0)
 }
 
-fn history(cluster: &Cluster, helm: Helm) -> Vec<(u64, String)> {
-    let history = cluster.helm_json(helm, &["history", RELEASE, "-n", MESH]);
+fn history(cluster: &Cluster, helm: Helm, release: &Release) -> Vec<(u64, String)> {
+    let history = cluster.helm_json(helm, &["history", release.name, "-n", release.namespace]);
     let line = |entry: &Value| {
-        assert_eq!(entry["chart"], json!("kiali-server-1.74.0"));
+        assert_eq!(entry["chart"], json!(release.chart));
         (entry["revision"].as_u64().unwrap_or(0), entry["status"].as_str().unwrap_or_default().to_owned())
     };
     history.as_array().expect("a list").iter().map(line).collect()
 }
 
-fn latest(cluster: &Cluster, helm: Helm) -> (u64, String) {
-    history(cluster, helm).pop().expect("a revision")
+fn latest(cluster: &Cluster, helm: Helm, release: &Release) -> (u64, String) {
+    history(cluster, helm, release).pop().expect("a revision")
 }
 
-fn cpu(cluster: &Cluster) -> Value {
-    let kiali = cluster.get("deployment", MESH, "kiali");
-    kiali["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"].clone()
+fn value(cluster: &Cluster, release: &Release) -> Value {
+    let [kind, name] = release.object;
+    let object = cluster.get(kind, release.namespace, name);
+    object.pointer(release.pointer).cloned().unwrap_or_default()
 }

@@ -47,6 +47,7 @@ fn prod_brings_up_the_mesh_of_the_guide() {
     // The inventory says who changed something last.
     let expected = ["changed Gateway istio-system/default-gateway", "changed Secret default/meshrun.prod"];
     assert_eq!(changes, expected, "{finished}");
+    answers_at_the_gateway(&cluster, 301, Some("https://HOST/shop"));
 }
 
 #[test]
@@ -200,9 +201,16 @@ fn behaves_like_a_mesh(cluster: &Cluster, version: &str) {
     assert!(ask("/version").contains(version));
     let kiali = cluster.forward(MESH, "svc/kiali", 20001);
     assert_eq!(http::request("GET", &kiali.address, "/kiali/healthz", "").expect("an answer").status, 200);
+    // A server for HTTP without a route, and no redirect to a port without a certificate.
+    answers_at_the_gateway(cluster, 404, None);
+}
+
+/// What a visitor of port 80 gets: the Gateway objects decide.
+fn answers_at_the_gateway(cluster: &Cluster, status: u16, location: Option<&str>) {
     if let Some(lab) = cluster.lab() {
-        let answer = http::request("HEAD", lab.gateway(), "/", "").expect("an answer");
-        assert_eq!(answer.status, 301, "{answer:?}");
+        let answer = http::request("HEAD", lab.gateway(), "/shop", "").expect("an answer");
+        let to = answer.header("Location").map(|to| to.replace(lab.gateway(), "HOST"));
+        assert_eq!((answer.status, to.as_deref()), (status, location), "{answer:?}");
     }
 }
 

@@ -25,6 +25,7 @@ fn disturbed_runs_end_where_undisturbed_runs_end() {
         let round = chaos.round(disturbance);
         println!("{} ({:.1?})", round.disturbance, round.took);
         assert!(round.happened, "{} did not happen", round.disturbance);
-        assert!(round.problems.is_empty(), "{}:\n{}", round.disturbance, round.problems.join("\n"));
+        let wrong = [round.problems, round.leftovers].concat();
+        assert!(wrong.is_empty(), "{}:\n{}", round.disturbance, wrong.join("\n"));
     }
 }

@@ -1,6 +1,6 @@
 //! `destroy` takes away what the pipeline made, names what is left, and touches nothing of anybody else's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshrun_tests::{Cluster, Finished, Moment, Objects, Running, cluster, fixtures};
 use serde_json::{Value, json};
@@ -79,13 +79,21 @@ fn names_everything_that_is_left_and_leaves_strangers_alone() {
     let after = settled(&cluster);
     let named = residue(&finished);
     let new: Vec<String> = keys(&after).difference(&keys(&before)).cloned().collect();
-    let unnamed: Vec<&String> = new.iter().filter(|key| !named.contains(*key) && !is_shops(key)).collect();
+    let unnamed: Vec<&String> =
+        new.iter().filter(|key| !named.contains_key(*key) && !is_shops(key)).collect();
     assert!(unnamed.is_empty(), "new and not named: {unnamed:?}\n{finished}");
-    let (crds, others): (Vec<&String>, Vec<&String>) =
-        named.iter().partition(|key| key.starts_with("CustomResourceDefinition "));
+    let mut others = named.clone();
+    others.retain(|key, (owner, command)| {
+        let Some(crd) = key.strip_prefix("CustomResourceDefinition ") else { return true };
+        assert_eq!(owner, "made by step base of this pipeline; CRDs stay unless --crds is given", "{crd}");
+        assert_eq!(command, &format!("kubectl delete customresourcedefinition.apiextensions.k8s.io {crd}"));
+        false
+    });
+    assert_eq!(named.len() - others.len(), 15, "{finished}");
     // Nothing makes this pod anew, so its sidecar stays in it; and what is left is not forgotten.
-    let wanted = ["Pod shop/debug".to_owned(), "Secret default/meshrun.prod".to_owned()];
-    assert_eq!((crds.len(), others), (15, wanted.iter().collect()), "{finished}");
+    let command = "keep the manifest of what nobody makes again, then run `kubectl delete pod -n shop debug`";
+    let debug = ("made by others, its sidecar by istiod".to_owned(), command.to_owned());
+    assert_eq!(others, BTreeMap::from([("Pod shop/debug".to_owned(), debug), record()]), "{finished}");
     untouched(&before, &after, &finished);
 
     // The injected application runs on, without its sidecars, and nothing asks for them any more.
@@ -108,6 +116,47 @@ fn names_everything_that_is_left_and_leaves_strangers_alone() {
         "shop/httpbin",
         &[("/spec/hosts", json!(["httpbin.example.com"]))],
     );
+}
+
+#[test]
+fn dry_run_lists_exactly_what_is_deleted_then_and_writes_nothing() {
+    let cluster = cluster();
+    for (pipeline, more) in [("prod.yaml", &[][..]), ("latest.yaml", &["--crds"][..])] {
+        let scene = Scene::with(&cluster, pipeline);
+        scene.run();
+        scene.kubectl_apply(APPLICATION);
+        cluster.kubectl(["rollout", "status", "-n", "shop", "deployment/web", "--timeout=60s"]);
+        let before = cluster.objects().snapshot();
+        let dry = cluster.meshrun(["destroy", "--dry-run", "-o", "json"]).args(more);
+        let dry = dry.arg(fixtures::pipeline(pipeline)).current_dir(scene.directory.path());
+        let dry = dry.run().expect_code(0);
+        before.assert_unchanged(&cluster.objects().snapshot(), &dry);
+        let files: Vec<_> = fs_err::read_dir(scene.directory.path()).expect("a directory").collect();
+        assert_eq!(files.len(), 1, "no backup beside the manifest: {files:?}");
+
+        let finished = scene.destroy(more).run();
+        assert!(matches!(finished.code, Some(0 | 8)), "{finished}");
+        let events = finished.events();
+        let deleted = events.iter().filter(|event| event["done"] == "deleted");
+        let deleted: BTreeSet<String> =
+            deleted.map(|event| format!("{}: {}", event["step"], event["object"])).collect();
+        assert_eq!(planned_deletions(&dry), deleted, "{dry}{finished}");
+        assert!(deleted.len() > 40, "{finished}");
+        cluster.reset();
+    }
+}
+
+/// The deletions of a plan, with their step.
+fn planned_deletions(dry: &Finished) -> BTreeSet<String> {
+    let plan: Value = serde_json::from_str(&dry.stdout).unwrap_or_else(|error| panic!("{error}\n{dry}"));
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut found = BTreeSet::new();
+    for step in list(&plan["steps"]) {
+        let changes = list(&step["actions"]).into_iter().flat_map(|action| list(&action["changes"]));
+        let deletions = changes.filter(|change| change["verb"] == "delete");
+        found.extend(deletions.map(|change| format!("{}: {}", step["id"], change["object"])));
+    }
+    found
 }
 
 #[test]
@@ -140,8 +189,11 @@ fn namespace_with_a_strangers_object_is_kept_and_named() {
     scene.run();
     cluster.kubectl(["create", "configmap", "theirs", "-n", MESH]);
     let finished = scene.destroy(&["--crds"]).run().expect_code(8);
-    let named = BTreeSet::from([format!("Namespace {MESH}"), "Secret default/meshrun.prod".to_owned()]);
-    assert_eq!(residue(&finished), named, "{finished}");
+    let owner = "made by step base of this pipeline; objects of others are in it".to_owned();
+    let command = "look what is in it: kubectl api-resources --namespaced --verbs=list -o name \
+                   | xargs -n1 kubectl get -n istio-system";
+    let left = BTreeMap::from([(format!("Namespace {MESH}"), (owner, command.to_owned())), record()]);
+    assert_eq!(residue(&finished), left, "{finished}");
     let after = settled(&cluster);
     after.of("ConfigMap", "istio-system/theirs");
     let left: Vec<&str> = after.names("Secret").filter(|name| name.starts_with(MESH)).collect();
@@ -191,28 +243,34 @@ fn containers(objects: &Objects) -> Vec<String> {
     names.into_iter().collect()
 }
 
-/// What the report says is left, as `Kind name`.
-fn residue(finished: &Finished) -> BTreeSet<String> {
+/// The inventory, which is named as long as it has to remember something.
+fn record() -> (String, (String, String)) {
+    let owner = "made by meshrun, which has to know what else is left";
+    let command = "kubectl delete secret meshrun.prod -n default, once nothing else is";
+    ("Secret default/meshrun.prod".to_owned(), (owner.to_owned(), command.to_owned()))
+}
+
+/// What the report says is left, by `Kind name`: whose it is, and the command that removes it.
+fn residue(finished: &Finished) -> BTreeMap<String, (String, String)> {
     let events = finished.events();
     let checks = events.iter().filter(|event| event["event"] == "checked" && event["step"] == "(residue)");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     checks
-        .filter_map(|event| event["check"]["title"].as_str()?.strip_suffix(" is left"))
-        .map(str::to_owned)
+        .filter_map(|event| {
+            let check = &event["check"];
+            let key = check["title"].as_str()?.strip_suffix(" is left")?.to_owned();
+            Some((key, (text(&check["evidence"]), text(&check["hint"]))))
+        })
         .collect()
 }
 
-/// The objects once the server has freed the addresses of Services that are gone, some seconds after them.
+/// The objects once nothing is going any more.
 fn settled(cluster: &Cluster) -> Objects {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
     loop {
         let objects = cluster.objects();
-        let freed = objects.names("IPAddress").all(|name| {
-            let parent = &objects.of("IPAddress", name)["spec"]["parentRef"];
-            let text = |field: &str| parent[field].as_str().unwrap_or_default();
-            objects.find("Service", &format!("{}/{}", text("namespace"), text("name"))).is_some()
-        });
         let going = objects.keys(|object| !object["metadata"]["deletionTimestamp"].is_null());
-        if (freed && going.is_empty()) || std::time::Instant::now() > deadline {
+        if going.is_empty() || std::time::Instant::now() > deadline {
             return objects;
         }
         std::thread::sleep(std::time::Duration::from_millis(500));
@@ -234,25 +292,24 @@ fn difference(before: &Objects, after: &Objects) -> Vec<String> {
     new.chain(before.difference(&after).map(|key| format!("gone: {key}"))).collect()
 }
 
+/// Whether it is the application's own; istiod's certificate in its namespace is not.
 fn is_shops(key: &str) -> bool {
-    key.contains(" shop/") || key == "Namespace shop"
+    (key.contains(" shop/") && !key.ends_with("/istio-ca-root-cert")) || key == "Namespace shop"
 }
 
-/// Asserts that objects that were there before say what they said before.
+/// Asserts that objects that were there before were not written; the namespace of the mesh says what it said before.
 fn untouched(before: &Objects, after: &Objects, finished: &Finished) {
-    for (kind, name) in [
-        ("Namespace", MESH),
-        ("ConfigMap", "istio-system/theirs"),
-        ("Secret", "istio-system/theirs"),
-        ("Namespace", "default"),
-    ] {
-        let content = |objects: &Objects| {
-            let mut object = objects.of(kind, name).clone();
-            for field in ["managedFields", "resourceVersion"] {
-                object["metadata"].as_object_mut().map(|metadata| metadata.remove(field));
-            }
-            object
-        };
-        assert_eq!(content(before), content(after), "{kind} {name}\n{finished}");
+    for (kind, name) in
+        [("ConfigMap", "istio-system/theirs"), ("Secret", "istio-system/theirs"), ("Namespace", "default")]
+    {
+        assert_eq!(before.of(kind, name), after.of(kind, name), "{kind} {name}\n{finished}");
     }
+    let content = |objects: &Objects| {
+        let mut namespace = objects.of("Namespace", MESH).clone();
+        for field in ["managedFields", "resourceVersion"] {
+            namespace["metadata"].as_object_mut().map(|metadata| metadata.remove(field));
+        }
+        namespace
+    };
+    assert_eq!(content(before), content(after), "{finished}");
 }
