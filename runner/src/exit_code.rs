@@ -6,7 +6,7 @@
 pub enum ExitCode {
     /// Everything that was asked for is done.
     Success = 0,
-    /// A step or a check failed.
+    /// A step or a check failed, or the lock was lost before the end.
     Failed = 1,
     /// with `--detailed-exitcode`: there are changes, or drift.
     Changes = 2,
@@ -34,7 +34,7 @@ impl ExitCode {
     /// All codes with their meaning, in order.
     pub const TABLE: &'static [(ExitCode, &'static str)] = &[
         (Self::Success, "everything that was asked for is done"),
-        (Self::Failed, "a step or a check failed"),
+        (Self::Failed, "a step or a check failed, or the lock was lost before the end"),
         (Self::Changes, "with `--detailed-exitcode`: there are changes, or drift"),
         (Self::BadInput, "the pipeline, a plugin, a chart or a value in them is wrong; nothing was changed"),
         (Self::Cluster, "the cluster cannot be reached or does not let us in; nothing was changed"),

@@ -15,7 +15,7 @@ pub mod values;
 mod version;
 
 pub use chart::{ChartSource, ISTIO_CHARTS, KIALI_CHARTS};
-pub use names::{ControlPlane, crds};
+pub use names::{CRDS, ControlPlane, crds};
 pub use object::{Object, lint_objects, object};
 pub use observe::{
     condition, containers, is_ready, istiod_pods, labels_of, list, name_of, ordered_version, pods, reference,

@@ -95,27 +95,29 @@ impl ControlPlane {
     }
 }
 
+/// CRDs of every Istio from 1.19 on.
+pub const CRDS: &[&str] = &[
+    "authorizationpolicies.security.istio.io",
+    "destinationrules.networking.istio.io",
+    "envoyfilters.networking.istio.io",
+    "gateways.networking.istio.io",
+    "peerauthentications.security.istio.io",
+    "proxyconfigs.networking.istio.io",
+    "requestauthentications.security.istio.io",
+    "serviceentries.networking.istio.io",
+    "sidecars.networking.istio.io",
+    "telemetries.telemetry.istio.io",
+    "virtualservices.networking.istio.io",
+    "wasmplugins.extensions.istio.io",
+    "workloadentries.networking.istio.io",
+    "workloadgroups.networking.istio.io",
+];
+
 /// CRDs that the chart `base` brings at a version.
 pub fn crds(version: &IstioVersion) -> Vec<&'static str> {
-    let always = [
-        "authorizationpolicies.security.istio.io",
-        "destinationrules.networking.istio.io",
-        "envoyfilters.networking.istio.io",
-        "gateways.networking.istio.io",
-        "peerauthentications.security.istio.io",
-        "proxyconfigs.networking.istio.io",
-        "requestauthentications.security.istio.io",
-        "serviceentries.networking.istio.io",
-        "sidecars.networking.istio.io",
-        "telemetries.telemetry.istio.io",
-        "virtualservices.networking.istio.io",
-        "wasmplugins.extensions.istio.io",
-        "workloadentries.networking.istio.io",
-        "workloadgroups.networking.istio.io",
-    ];
     let operator = (!version.at_least(1, 21)).then_some("istiooperators.install.istio.io");
     let extensions = version.at_least(1, 30).then_some("trafficextensions.extensions.istio.io");
-    always.into_iter().chain(operator).chain(extensions).collect()
+    CRDS.iter().copied().chain(operator).chain(extensions).collect()
 }
 
 #[cfg(test)]

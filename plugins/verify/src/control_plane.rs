@@ -1,28 +1,12 @@
 //! The control plane: what was ordered, what runs, CRDs and webhooks.
 
 use meshrun_mesh_facts::some_of;
-use meshrun_plugin_common::{ControlPlane, IstioVersion, checks, istiod_pods, name_of, running_version};
+use meshrun_plugin_common::{
+    CRDS, ControlPlane, IstioVersion, checks, istiod_pods, name_of, running_version,
+};
 use meshrun_sdk::prelude::{Check, Cx, Result, Value};
 
 use crate::config::Config;
-
-/// CRDs of every Istio from 1.19 on.
-const CRDS: &[&str] = &[
-    "authorizationpolicies.security.istio.io",
-    "destinationrules.networking.istio.io",
-    "envoyfilters.networking.istio.io",
-    "gateways.networking.istio.io",
-    "peerauthentications.security.istio.io",
-    "proxyconfigs.networking.istio.io",
-    "requestauthentications.security.istio.io",
-    "serviceentries.networking.istio.io",
-    "sidecars.networking.istio.io",
-    "telemetries.telemetry.istio.io",
-    "virtualservices.networking.istio.io",
-    "wasmplugins.extensions.istio.io",
-    "workloadentries.networking.istio.io",
-    "workloadgroups.networking.istio.io",
-];
 
 pub(crate) fn checks(config: &Config, cx: &Cx<'_>) -> Result<Vec<Check>> {
     let plane = config.control_plane();

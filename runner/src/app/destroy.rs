@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     AppError, consent,
-    reporting::Reporting,
+    reporting::{Reporting, style},
     setup::{connect, helm, prepare},
 };
 use crate::{
@@ -20,8 +20,11 @@ use crate::{
     exit_code::ExitCode,
     ids::StepId,
     plan::{Planner, destroy::DestroyPlan, render},
-    report::{self, Options, Surroundings},
-    state::{inventory::InventoryStore, lock::Lock},
+    report,
+    state::{
+        inventory::InventoryStore,
+        lock::{Lock, Loss},
+    },
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCode, AppError> {
@@ -41,7 +44,7 @@ pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCo
     if args.dry_run {
         return show(global, &args, &destroy);
     }
-    consent::ask_for(&destroy.plan, args.yes)?;
+    consent::ask_for(&destroy.plan, args.yes, &style(global, false))?;
     let name = &pipeline.name;
     let lock = Lock::acquire(cluster.clone(), &namespace, name, args.wait_lock.map(Into::into)).await?;
     let cancel = CancellationToken::new();
@@ -53,11 +56,11 @@ pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCo
         } else {
             // A run has ended since: what it made goes too, and needs a yes of its own.
             let destroy = planner.plan_destroy(&now.snapshot().await, args.crds).await?;
-            consent::ask_for(&destroy.plan, args.yes)?;
+            consent::ask_for(&destroy.plan, args.yes, &style(global, false))?;
             destroy
         };
         super::run::begin(&now).await?;
-        carry_out(global, &args, planner, destroy, Arc::new(now), cancel, started).await
+        carry_out(global, &args, planner, destroy, Arc::new(now), (cancel, lock.lost()), started).await
     };
     let result = locked.await;
     super::run::release(lock).await;
@@ -65,9 +68,8 @@ pub(super) async fn run(global: &GlobalArgs, args: DestroyArgs) -> Result<ExitCo
 }
 
 fn show(global: &GlobalArgs, args: &DestroyArgs, destroy: &DestroyPlan) -> Result<ExitCode, AppError> {
-    let options = Options { color: global.color, surroundings: Surroundings::detect(), ..Options::default() };
     let text = match args.output {
-        PlanFormat::Text => render::text(&destroy.plan, &options.style()),
+        PlanFormat::Text => render::text(&destroy.plan, &style(global, false)),
         PlanFormat::Json => render::json(&destroy.plan),
         PlanFormat::Markdown => render::markdown(&destroy.plan),
     };
@@ -81,13 +83,15 @@ async fn carry_out(
     planner: Planner,
     destroy: DestroyPlan,
     inventory: Arc<InventoryStore>,
-    cancel: CancellationToken,
+    (cancel, lost): (CancellationToken, Loss),
     started: Instant,
 ) -> Result<ExitCode, AppError> {
-    if let Some(file) = back_up(args, &planner, &destroy)? {
+    let held = inventory.snapshot().await;
+    let objects = if args.no_backup { Vec::new() } else { planner.to_back_up(&destroy, &held).await? };
+    if let Some(file) = back_up(args, &planner, &objects)? {
         report::print_note(&format!(
             "{} custom objects are backed up in {}; `kubectl apply -f` brings them back",
-            destroy.custom.len(),
+            objects.len(),
             file.display()
         ));
     }
@@ -116,10 +120,11 @@ async fn carry_out(
     let destroyer = Destroyer { planner, events: events.clone(), inventory, cancel };
     let result = destroyer.run(destroy).await;
     signals.abort();
-    let (outcome, tally) = (result.run.outcome, result.run.tally);
+    let (outcome, tally) = (super::run::unless_lost(&lost, result.run.outcome), result.run.tally);
     events.send(Event::RunFinished { outcome, elapsed: started.elapsed(), tally });
     drop(events);
     reporting.finish().await?;
+    super::run::held_to_the_end(&lost)?;
     Ok(match outcome {
         RunOutcome::Interrupted => ExitCode::Interrupted,
         RunOutcome::Failed => ExitCode::Failed,
@@ -128,20 +133,16 @@ async fn carry_out(
     })
 }
 
-/// Writes people's own objects to a file that `kubectl apply -f` takes; `None` where there are none, or none are wanted.
-fn back_up(
-    args: &DestroyArgs,
-    planner: &Planner,
-    destroy: &DestroyPlan,
-) -> Result<Option<PathBuf>, AppError> {
-    if args.no_backup || destroy.custom.is_empty() {
+/// Writes people's own objects to a file that `kubectl apply -f` takes; `None` where there are none.
+fn back_up(args: &DestroyArgs, planner: &Planner, objects: &[Object]) -> Result<Option<PathBuf>, AppError> {
+    if objects.is_empty() {
         return Ok(None);
     }
     let file = args.backup.clone().unwrap_or_else(|| {
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
         PathBuf::from(format!("meshrun-backup-{}-{now}.json", planner.pipeline().name))
     });
-    let items: Vec<_> = destroy.custom.iter().cloned().map(bare).collect();
+    let items: Vec<_> = objects.iter().cloned().map(bare).collect();
     let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items });
     let text = serde_json::to_vec_pretty(&list).map_err(|error| AppError::internal(error.to_string()))?;
     fs_err::write(&file, text).map_err(|error| {

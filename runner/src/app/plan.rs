@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::{
     AppError, plan_file,
+    reporting::style,
     setup::{connect, helm, prepare, select},
 };
 use crate::{
     cli::{GlobalArgs, PlanArgs, PlanFormat},
     exit_code::ExitCode,
     plan::{Planner, render},
-    report::{self, Options, Surroundings},
+    report,
     state::inventory::InventoryStore,
 };
 
@@ -28,20 +29,14 @@ pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode,
         .await
         .map_err(|(step, error)| AppError::of_step(&step, error))?;
 
-    let options = Options {
-        color: global.color,
-        verbose: args.verbose,
-        surroundings: Surroundings::detect(),
-        ..Options::default()
-    };
     let text = match args.output {
-        PlanFormat::Text => render::text(&planned.plan, &options.style()),
+        PlanFormat::Text => render::text(&planned.plan, &style(global, args.verbose)),
         PlanFormat::Json => render::json(&planned.plan),
         PlanFormat::Markdown => render::markdown(&planned.plan),
     };
     report::print(&text)?;
     if let Some(file) = &args.out {
-        plan_file::write(file, &planned.plan)?;
+        plan_file::write(file, &planned.plan, planner.inputs(&planned))?;
     }
     let changes = planned.plan.counts().any();
     Ok(if args.detailed_exitcode && changes { ExitCode::Changes } else { ExitCode::Success })

@@ -1,31 +1,40 @@
 //! Plan files: a plan that was reviewed, and the promise that nothing else is carried out.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use super::AppError;
 use crate::{
     exit_code::ExitCode,
+    ids::StepId,
     plan::model::{Change, Plan, StepPlan},
 };
 
 /// Version of the file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A plan in a file.
 #[derive(Debug, Serialize, Deserialize)]
 struct PlanFile {
     version: u32,
     plan: Plan,
+    /// Digests of what the steps were planned from.
+    inputs: BTreeMap<StepId, String>,
+}
+
+/// What tells whether the rest can be read.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
 }
 
 /// Keeps a plan.
 ///
 /// # Errors
 /// The file cannot be written.
-pub(super) fn write(path: &Path, plan: &Plan) -> Result<(), AppError> {
-    let file = PlanFile { version: VERSION, plan: plan.clone() };
+pub(super) fn write(path: &Path, plan: &Plan, inputs: BTreeMap<StepId, String>) -> Result<(), AppError> {
+    let file = PlanFile { version: VERSION, plan: plan.clone(), inputs };
     let text = serde_json::to_vec_pretty(&file).map_err(|error| AppError::internal(error.to_string()))?;
     fs_err::write(path, text)
         .map_err(|error| AppError::new(ExitCode::BadInput, format!("keep the plan: {error}")))
@@ -35,15 +44,20 @@ pub(super) fn write(path: &Path, plan: &Plan) -> Result<(), AppError> {
 ///
 /// # Errors
 /// The file cannot be read, or the plan made now says something else.
-pub(super) fn hold_to(path: &Path, now: &Plan) -> Result<(), AppError> {
+pub(super) fn hold_to(path: &Path, now: &Plan, inputs: &BTreeMap<StepId, String>) -> Result<(), AppError> {
     let bad = |message: String| AppError::new(ExitCode::BadInput, message);
     let text = fs_err::read(path).map_err(|error| bad(format!("read the plan: {error}")))?;
-    let file: PlanFile = serde_json::from_slice(&text)
-        .map_err(|error| bad(format!("read the plan: `{}` is no plan file: {error}", path.display())))?;
-    if file.version != VERSION {
+    let no_plan = |error| bad(format!("read the plan: `{}` is no plan file: {error}", path.display()));
+    let Version { version } = serde_json::from_slice(&text).map_err(no_plan)?;
+    if version != VERSION {
         return Err(bad(format!("the plan in `{}` was made by another version of meshrun", path.display())));
     }
-    match difference(&file.plan, now) {
+    let file: PlanFile = serde_json::from_slice(&text).map_err(no_plan)?;
+    let changed = || {
+        let step = inputs.iter().find(|(step, digest)| file.inputs.get(*step) != Some(*digest))?.0;
+        Some(format!("the configuration, chart or plugin of step {step} is another"))
+    };
+    match difference(&file.plan, now).or_else(changed) {
         None => Ok(()),
         Some(what) => Err(AppError::new(
             ExitCode::Refused,

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use futures::future::join_all;
 
-use super::{AppError, setup::loader};
+use super::{AppError, reporting::style, setup::loader};
 use crate::{
     cli::{GlobalArgs, PluginsCommand},
     exit_code::ExitCode,
     plugin::{Plugin, Wanted},
-    report::{self, Options, Surroundings},
+    report,
 };
 
 pub(super) async fn run(global: &GlobalArgs, command: PluginsCommand) -> Result<ExitCode, AppError> {
@@ -49,8 +49,7 @@ async fn list(global: &GlobalArgs) -> Result<ExitCode, AppError> {
             .hint("name their directory with --plugins or MESHRUN_PLUGINS"));
     }
     let width = found.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let options = Options { color: global.color, surroundings: Surroundings::detect(), ..Options::default() };
-    let style = options.style();
+    let style = style(global, false);
     let mut code = ExitCode::Success;
     for (name, plugin) in found {
         let line = match plugin {

@@ -12,9 +12,10 @@ use super::{
 use crate::{
     cli::{GlobalArgs, RehearseArgs},
     cluster::{Cluster, rehearsal::Rehearsal},
+    exec::Consent,
     exit_code::ExitCode,
     plan::{Planner, Selection},
-    state::inventory::Inventory,
+    state::{inventory::Inventory, lock::Loss},
 };
 
 pub(super) async fn run(global: &GlobalArgs, args: RehearseArgs) -> Result<ExitCode, AppError> {
@@ -28,6 +29,13 @@ pub(super) async fn run(global: &GlobalArgs, args: RehearseArgs) -> Result<ExitC
         .plan_all(&selection, &Inventory::empty(""))
         .await
         .map_err(|(step, error)| AppError::of_step(&step, error))?;
-    let rest = Rest { inventory: None, may_replace: true, cancel: CancellationToken::new(), started };
+    let rest = Rest {
+        inventory: None,
+        consent: Consent::Everything,
+        may_write: true,
+        cancel: CancellationToken::new(),
+        lost: Loss::default(),
+        started,
+    };
     carry_out(global, &args.report, planner, planned, rest).await
 }

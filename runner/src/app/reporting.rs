@@ -9,7 +9,14 @@ use crate::{
     cli::{GlobalArgs, ReportArgs},
     exec::Events,
     report::{self, Options, ReportError, Surroundings},
+    text::Style,
 };
+
+/// How text on standard output looks.
+pub(super) fn style(global: &GlobalArgs, verbose: bool) -> Style {
+    let surroundings = Surroundings::detect();
+    Options { color: global.color, verbose, surroundings, ..Options::default() }.style()
+}
 
 /// Reporters at work.
 pub(super) struct Reporting {

@@ -1,28 +1,35 @@
 //! `meshrun run`: plan, ask where something would be deleted, lock, carry out, report.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     AppError, consent, plan_file,
-    reporting::Reporting,
+    reporting::{Reporting, style},
     setup::{connect, helm, prepare, select},
 };
 use crate::{
     cli::{GlobalArgs, ReportArgs, RunArgs},
     event::{Event, RunOutcome, StepInfo},
-    exec::{Events, Executor},
+    exec::{Consent, Events, Executor},
     exit_code::ExitCode,
     ids::StepId,
     plan::{Planned, Planner, Selection, prune::PRUNE},
     spec::Pipeline,
     state::{
         inventory::{InventoryStore, LastRun},
-        lock::{Lock, holder_name},
+        lock::{Lock, Loss, holder_name},
     },
 };
+
+/// How long the end of a run waits for its lock to be given back: nobody can stop it then.
+const RELEASE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, AppError> {
     let started = Instant::now();
@@ -35,15 +42,18 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
     let namespace = prepared.pipeline.state.namespace.clone();
     let inventory = InventoryStore::load(cluster.clone(), &namespace, &prepared.pipeline.name).await?;
     let planned = plan(&planner, &selection, &inventory, args.plan.as_deref()).await?;
-    let may_replace = consent::ask_for(&planned.plan, args.yes)?;
+    let consent = consent::ask_for(&planned.plan, args.yes, &style(global, false))?;
 
     let cancel = CancellationToken::new();
     // Nothing to write: nothing to lock, and a repeated run leaves no trace.
-    if !planned.plan.counts().any() {
+    let held = inventory.snapshot().await;
+    if !planned.plan.counts().any() && planned.recorded(&held, &prepared.pipeline) == held {
         if let Err(error) = Lock::clear(cluster, &namespace, &prepared.pipeline.name).await {
             tracing::debug!(%error, "a lock that a dead run may have left stays until it expires");
         }
-        let rest = Rest { inventory: Some(Arc::new(inventory)), may_replace, cancel, started };
+        let inventory = Some(Arc::new(inventory));
+        let lost = Loss::default();
+        let rest = Rest { inventory, consent, may_write: false, cancel, lost, started };
         return carry_out(global, &args.report, planner, planned, rest).await;
     }
     let name = &prepared.pipeline.name;
@@ -51,16 +61,17 @@ pub(super) async fn run(global: &GlobalArgs, args: RunArgs) -> Result<ExitCode, 
     stop_when_lost(&lock, &cancel);
     let locked = async {
         let now = InventoryStore::load(cluster, &namespace, name).await?;
-        let (planned, may_replace) = if now.snapshot().await == inventory.snapshot().await {
-            (planned, may_replace)
+        let (planned, consent) = if now.snapshot().await == held {
+            (planned, consent)
         } else {
             // Another run has ended since: what was planned before it, and agreed to, holds no more.
             let planned = plan(&planner, &selection, &now, args.plan.as_deref()).await?;
-            let may_replace = consent::ask_for(&planned.plan, args.yes)?;
-            (planned, may_replace)
+            let consent = consent::ask_for(&planned.plan, args.yes, &style(global, false))?;
+            (planned, consent)
         };
         begin(&now).await?;
-        let rest = Rest { inventory: Some(Arc::new(now)), may_replace, cancel, started };
+        let (inventory, lost) = (Some(Arc::new(now)), lock.lost());
+        let rest = Rest { inventory, consent, may_write: true, cancel, lost, started };
         carry_out(global, &args.report, planner, planned, rest).await
     };
     let result = locked.await;
@@ -80,16 +91,31 @@ async fn plan(
         .await
         .map_err(|(step, error)| AppError::of_step(&step, error))?;
     if let Some(file) = file {
-        plan_file::hold_to(file, &planned.plan)?;
+        plan_file::hold_to(file, &planned.plan, &planner.inputs(&planned))?;
     }
     Ok(planned)
 }
 
-/// Gives a lock back; one that cannot be given back expires by itself.
+/// Gives a lock back; one that cannot be given back in time expires by itself.
 pub(super) async fn release(lock: Lock) {
-    if let Err(error) = lock.release().await {
-        tracing::warn!(%error, "the lock could not be released; it expires by itself");
-    }
+    let problem = match tokio::time::timeout(RELEASE, lock.release()).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", RELEASE.as_secs()),
+    };
+    tracing::warn!("the lock could not be released, it expires by itself: {problem}");
+}
+
+/// A run that lost its lock was not stopped by anybody who wanted that: it failed.
+pub(super) fn unless_lost(lost: &Loss, outcome: RunOutcome) -> RunOutcome {
+    lost.reason().map_or(outcome, |_| RunOutcome::Failed)
+}
+
+/// Says why the lock was lost, after the report has said how far the run came.
+pub(super) fn held_to_the_end(lost: &Loss) -> Result<(), AppError> {
+    let Some(reason) = lost.reason() else { return Ok(()) };
+    Err(AppError::new(ExitCode::Failed, format!("the lock was lost: {reason}"))
+        .hint("run again: what was done is found as it is, and the rest follows"))
 }
 
 /// Leaves word of who is about to change something.
@@ -105,8 +131,10 @@ pub(super) async fn begin(inventory: &InventoryStore) -> crate::cluster::Result<
 /// What else a run needs.
 pub(super) struct Rest {
     pub(super) inventory: Option<Arc<InventoryStore>>,
-    pub(super) may_replace: bool,
+    pub(super) consent: Consent,
+    pub(super) may_write: bool,
     pub(super) cancel: CancellationToken,
+    pub(super) lost: Loss,
     pub(super) started: Instant,
 }
 
@@ -126,19 +154,18 @@ pub(super) async fn carry_out(
         planner,
         events: events.clone(),
         inventory: rest.inventory,
-        may_replace: rest.may_replace,
+        consent: rest.consent,
+        may_write: rest.may_write,
         cancel: rest.cancel,
     };
     let result = executor.run(planned).await;
     signals.abort();
-    events.send(Event::RunFinished {
-        outcome: result.outcome,
-        elapsed: rest.started.elapsed(),
-        tally: result.tally,
-    });
+    let outcome = unless_lost(&rest.lost, result.outcome);
+    events.send(Event::RunFinished { outcome, elapsed: rest.started.elapsed(), tally: result.tally });
     drop(events);
     reporting.finish().await?;
-    Ok(match result.outcome {
+    held_to_the_end(&rest.lost)?;
+    Ok(match outcome {
         RunOutcome::Succeeded => ExitCode::Success,
         RunOutcome::Failed => ExitCode::Failed,
         RunOutcome::Interrupted => ExitCode::Interrupted,
@@ -226,8 +253,53 @@ pub(super) fn stop_on_signal(events: Events, cancel: CancellationToken) -> JoinH
 pub(super) fn stop_when_lost(lock: &Lock, cancel: &CancellationToken) {
     let (lost, cancel) = (lock.lost(), cancel.clone());
     tokio::spawn(async move {
-        lost.cancelled().await;
-        tracing::error!("the lock was lost: the run stops");
+        let reason = lost.happened().await;
+        tracing::error!("the lock was lost, the run stops: {reason}");
         cancel.cancel();
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{
+        flaky::{Fate, Flaky},
+        rehearsal::Rehearsal,
+    };
+
+    /// Takes a lock in a cluster that does not answer a method at all.
+    async fn lock_where_silent(silent: &'static str) -> Lock {
+        let cluster = Flaky::new(Rehearsal::default(), move |method, _| match method == silent {
+            true => Fate::Silent,
+            false => Fate::Answered,
+        });
+        Lock::acquire(Arc::new(cluster), "default", "prod", None).await.expect("it is free")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn release_ends_although_the_cluster_does_not_answer() {
+        let lock = lock_where_silent("delete").await;
+        let began = tokio::time::Instant::now();
+        tokio::time::timeout(Duration::from_secs(60), release(lock)).await.expect("it ends");
+        assert_eq!(began.elapsed(), RELEASE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn run_that_lost_its_lock_has_failed_and_says_why() {
+        let lock = lock_where_silent("patch").await;
+        let lost = lock.lost();
+        assert_eq!(unless_lost(&lost, RunOutcome::Interrupted), RunOutcome::Interrupted);
+        assert_eq!(held_to_the_end(&lost), Ok(()));
+
+        let cancel = CancellationToken::new();
+        stop_when_lost(&lock, &cancel);
+        cancel.cancelled().await;
+        assert_eq!(unless_lost(&lost, RunOutcome::Interrupted), RunOutcome::Failed);
+        let error = held_to_the_end(&lost).expect_err("it is lost");
+        assert_eq!(error.code, ExitCode::Failed);
+        assert_eq!(
+            error.message,
+            "the lock was lost: it could not be renewed in time: the cluster does not answer"
+        );
+    }
 }

@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::{
     AppError,
+    reporting::style,
     setup::{connect, helm, prepare},
 };
 use crate::{
     cli::{GlobalArgs, StatusArgs, StatusFormat},
     exit_code::ExitCode,
     plan::{Planner, Selection, status::StepStatus},
-    report::{self, Options, Surroundings},
+    report,
     state::{
         inventory::{InventoryStore, LastRun},
         lock::{Holder, Lock},
@@ -57,11 +58,7 @@ pub(super) async fn run(global: &GlobalArgs, args: StatusArgs) -> Result<ExitCod
         StatusFormat::Json => {
             serde_json::to_string_pretty(&status).map_err(|error| AppError::internal(error.to_string()))?
         }
-        StatusFormat::Text => {
-            let options =
-                Options { color: global.color, surroundings: Surroundings::detect(), ..Options::default() };
-            text(&status, &options.style())
-        }
+        StatusFormat::Text => text(&status, &style(global, false)),
     };
     report::print(&text)?;
     Ok(if args.detailed_exitcode && drifted { ExitCode::Changes } else { ExitCode::Success })

@@ -5,12 +5,12 @@ use std::path::Path;
 use meshrun_protocol::{Diagnostic, Severity, UpgradeRequest, UpgradeResponse, method};
 use serde_json::json;
 
-use super::{AppError, setup::loader};
+use super::{AppError, reporting::style, setup::loader};
 use crate::{
     cli::{GlobalArgs, PathFormat, UpgradePathArgs},
     exit_code::ExitCode,
     plugin::{Limits, Wanted},
-    report::{self, Options, Surroundings},
+    report,
     text::{Style, Tone, counted},
 };
 
@@ -27,10 +27,9 @@ pub(super) async fn run(global: &GlobalArgs, args: UpgradePathArgs) -> Result<Ex
         kubernetes_version: args.kubernetes.clone(),
     };
     let path = plugin.start().upgrade(&request, &Limits::default()).await?;
-    let options = Options { color: global.color, surroundings: Surroundings::detect(), ..Options::default() };
     let refused = path.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     let answer = match args.output {
-        PathFormat::Text => text(plugin.name(), &request, &path, &options.style()),
+        PathFormat::Text => text(plugin.name(), &request, &path, &style(global, false)),
         PathFormat::Json => json(plugin.name(), &request, &path)?,
     };
     match (refused, args.output) {

@@ -5,13 +5,14 @@ use meshrun_protocol::{LintRequest, Severity};
 
 use super::{
     AppError,
+    reporting::style,
     setup::{Prepared, prepare},
 };
 use crate::{
     cli::{GlobalArgs, PipelineArgs},
     exit_code::ExitCode,
     plugin::Limits,
-    report::{self, Options, Surroundings},
+    report,
     spec::{self, Finding},
     text::counted,
 };
@@ -21,8 +22,7 @@ pub(super) async fn run(global: &GlobalArgs, args: PipelineArgs) -> Result<ExitC
     let (mut findings, later) = lint(&prepared).await?;
     findings.extend(prepared.pipeline.warnings.iter().cloned());
     let findings = spec::settle(findings)?;
-    let options = Options { color: global.color, surroundings: Surroundings::detect(), ..Options::default() };
-    let style = options.style();
+    let style = style(global, false);
     for finding in &findings {
         report::print(&format!("{}\n\n", report::findings_text(&finding.to_string(), &style)))?;
     }

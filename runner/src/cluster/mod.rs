@@ -1,6 +1,8 @@
 //! One trait for a Kubernetes cluster: the real one ([`live`]) and the one in memory ([`rehearsal`]).
 
 mod error;
+#[cfg(test)]
+pub(crate) mod flaky;
 pub mod live;
 mod object;
 pub mod rehearsal;

@@ -25,6 +25,8 @@ use crate::{
 
 /// Requests of one action in flight at most: more only queue up in the server.
 const IN_FLIGHT: usize = 8;
+/// How often the takeover of an object is tried that changes all the time.
+const TAKEOVERS: usize = 5;
 /// Pause before a request is repeated that a webhook or an API did not take yet.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The pause grows up to this.
@@ -74,15 +76,7 @@ async fn apply_object(
         .iter()
         .any(|change| matches!(change.verb, Verb::Create | Verb::CreateLater) && change.object == reference);
     let live = if new { None } else { context.cluster.get(&reference).await? };
-    let mut desired = object.clone();
-    let mut adopted = false;
-    if let Some(live) = &live {
-        leave_to_others(&mut desired, live);
-        if let Some(takeover) = takeover(live, &desired, manager) {
-            take_over(context, live, &takeover).await?;
-            adopted = true;
-        }
-    }
+    let (live, desired, adopted) = fit_to(context, live, object, manager).await?;
     let applied = match patiently(context, &desired, manager).await {
         Err(error) if is_immutable(&error) => replace(context, &reference, &desired, manager, error).await?,
         other => other?,
@@ -97,15 +91,36 @@ async fn apply_object(
     Ok((done != Done::Unchanged).then_some(reference))
 }
 
-/// Makes the fields that another tool wrote the manager's own; an object that changed meanwhile is left for another
-/// attempt of the step.
-async fn take_over(context: &ActionContext, live: &Object, takeover: &Takeover) -> Result<(), StepError> {
+/// Fits an object to the one that is there, and takes that over from the tool that wrote it. What changes meanwhile, as
+/// a status does at any time, is read again. Returns what was there, what is to be applied, and whether it was taken over.
+async fn fit_to(
+    context: &ActionContext,
+    mut live: Option<Object>,
+    object: &Object,
+    manager: &str,
+) -> Result<(Option<Object>, Object, bool), ClusterError> {
+    let mut attempts = 1;
+    loop {
+        let mut desired = object.clone();
+        let Some(there) = &live else { return Ok((live, desired, false)) };
+        leave_to_others(&mut desired, there);
+        let Some(takeover) = takeover(there, &desired, manager) else { return Ok((live, desired, false)) };
+        match take_over(context, there, &takeover).await {
+            Ok(()) => return Ok((live, desired, true)),
+            Err(error) if error.kind == ErrorKind::Conflict && attempts < TAKEOVERS => attempts += 1,
+            Err(error) => return Err(error),
+        }
+        live = context.cluster.get(&object.reference()).await?;
+    }
+}
+
+/// Makes the fields that another tool wrote the manager's own, unless the object changed since it was read.
+async fn take_over(context: &ActionContext, live: &Object, takeover: &Takeover) -> Result<(), ClusterError> {
     let patch = json!({ "metadata": {
         "resourceVersion": live.resource_version(),
         "managedFields": takeover.managed_fields,
     } });
-    context.cluster.patch(&live.reference(), &patch, None).await?;
-    Ok(())
+    context.cluster.patch(&live.reference(), &patch, None).await.map(|_| ())
 }
 
 /// Applies, and repeats while what stands in the way may pass: a webhook without an answer, an API that its CRD has
@@ -148,7 +163,7 @@ async fn replace(
     manager: &str,
     error: StepError,
 ) -> Result<Object, StepError> {
-    if !context.may_replace {
+    if !context.consent.covers(reference) {
         return Err(match error {
             StepError::Cluster(error) => {
                 StepError::NeedsReplacement { doing: error.doing, message: error.message }
@@ -162,4 +177,70 @@ async fn replace(
         .await
         .map_err(|error| StepError::from_wait(error, "not deleted", context.started.elapsed()))?;
     patiently(context, desired, manager).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::{
+        cluster::{
+            Cluster,
+            flaky::{Fate, Flaky},
+            rehearsal::Rehearsal,
+        },
+        event::Event,
+    };
+
+    fn config_map(helm: bool) -> Object {
+        let managed = json!([{ "manager": "helm", "operation": "Update", "apiVersion": "v1",
+                               "fieldsType": "FieldsV1", "fieldsV1": { "f:data": { "f:a": {} } } }]);
+        let mut object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "istio", "namespace": "default" },
+            "data": { "a": "1" },
+        });
+        if helm {
+            object["metadata"]["managedFields"] = managed;
+        }
+        Object::new(object).expect("an object")
+    }
+
+    /// Takes an object of helm over while somebody else writes it so many times at the worst moment.
+    async fn check(writes: usize) -> Result<Done, String> {
+        let rehearsal = Rehearsal::default();
+        rehearsal.create(&config_map(true)).await.expect("it is new");
+        let left = AtomicUsize::new(writes);
+        let cluster: Arc<dyn Cluster> = Arc::new(Flaky::new(rehearsal, move |method, inner| {
+            let before = left.load(Ordering::Relaxed);
+            if method == "patch" && before > 0 {
+                left.store(before - 1, Ordering::Relaxed);
+                let status = json!({ "metadata": { "annotations": { "seen": before.to_string() } } });
+                let written = inner.patch(&config_map(false).reference(), &status, None).now_or_never();
+                written.expect("at once").expect("it is there");
+            }
+            Fate::Answered
+        }));
+        let (context, mut events) = ActionContext::of_test(cluster);
+        apply_object(&context, &config_map(false), "helm", &[]).await.map_err(|error| error.to_string())?;
+        match events.try_recv() {
+            Ok(Event::ObjectDone { done, .. }) => Ok(done),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn takes_over_an_object_that_changes_meanwhile() {
+        for writes in [0, 1, 4] {
+            assert_eq!(check(writes).await, Ok(Done::Adopted));
+        }
+        let error = check(5).await.expect_err("it gives up");
+        assert!(error.starts_with("patch ConfigMap default/istio: "), "{error}");
+    }
 }

@@ -6,7 +6,7 @@ use meshrun_protocol::ObjectRef;
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::wait::WaitSink;
+use super::{consent::Consent, wait::WaitSink};
 use crate::{
     cluster::Cluster,
     event::{Done, Event, Tally},
@@ -40,11 +40,30 @@ pub(super) struct ActionContext {
     pub(super) started: Instant,
     pub(super) deadline: Instant,
     pub(super) cancel: CancellationToken,
-    /// Whether objects may be deleted and created anew where an immutable field changes.
-    pub(super) may_replace: bool,
+    /// What may be deleted, or deleted and created anew.
+    pub(super) consent: Consent,
 }
 
 impl ActionContext {
+    /// An action that has a minute, and the events it sends.
+    #[cfg(test)]
+    pub(super) fn of_test(cluster: Arc<dyn Cluster>) -> (Self, tokio::sync::mpsc::UnboundedReceiver<Event>) {
+        let (events, received) = tokio::sync::mpsc::unbounded_channel();
+        let started = Instant::now();
+        let context = Self {
+            cluster,
+            step: StepId::new("istiod"),
+            action: "apply".into(),
+            events: Events::new(events),
+            tally: Arc::default(),
+            started,
+            deadline: started + std::time::Duration::from_secs(60),
+            cancel: CancellationToken::new(),
+            consent: Consent::only([]),
+        };
+        (context, received)
+    }
+
     pub(super) fn object_done(&self, object: ObjectRef, done: Done) {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).count(done);
         self.events.send(Event::ObjectDone {

@@ -6,20 +6,22 @@ use std::{
     time::Duration,
 };
 
-use meshrun_protocol::{CheckStatus, Leftover, ObjectRef};
+use meshrun_protocol::{CheckStatus, ObjectRef};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Events, RunResult, StepError, action, apply::apply_objects, context::ActionContext, remove::remove,
+    Consent, Events, RunResult, StepError, action, apply::apply_objects, context::ActionContext,
+    remove::remove,
 };
 use crate::{
-    cluster::Object,
+    cluster::{ErrorKind, Object},
     event::{Event, RunOutcome, StepOutcome, Tally},
     ids::StepId,
     plan::{
-        MANAGER, Planner,
+        MANAGER, PlanError, Planner,
         destroy::{CRDS, DestroyPlan, NAMESPACES, StepRemoval, TAKE_BACK},
+        residue::Residue,
     },
     state::inventory::{Inventory, InventoryStore},
 };
@@ -59,10 +61,9 @@ impl Destroyer {
         for step in &destroy.steps {
             // Steps that others needed stay while those could not be removed: they may still be in use.
             if failed || self.cancel.is_cancelled() {
-                self.skipped(
-                    &step.id,
-                    if failed { "a removal before it failed" } else { "the run was stopped" },
-                );
+                let stopped = self.cancel.is_cancelled();
+                let why = if stopped { "the run was stopped" } else { "a removal before it failed" };
+                self.skipped(&step.id, why);
                 continue;
             }
             failed |= !self.step(&step.id, &mut total, |context| self.remove_step(context, step)).await;
@@ -85,21 +86,14 @@ impl Destroyer {
         }
         let mut clean = false;
         if !self.cancel.is_cancelled() {
-            let result = &mut clean;
+            let (result, complete) = (&mut clean, !failed);
             let fine = self
                 .step(&StepId::new(RESIDUE), &mut total, |_| async {
-                    *result = self.look_for_residue(&before, &destroy.staying).await?;
+                    *result = self.look_for_residue(&before, &destroy, complete).await?;
                     Ok(())
                 })
                 .await;
             failed |= !fine;
-        }
-        if !failed && !self.cancel.is_cancelled() {
-            // Whatever is left is named by the report and is not ours to remove: the record has done its work.
-            if let Err(error) = self.inventory.remove().await {
-                tracing::error!(%error, "the inventory could not be removed");
-                failed = true;
-            }
         }
         let outcome = if self.cancel.is_cancelled() {
             RunOutcome::Interrupted
@@ -129,7 +123,7 @@ impl Destroyer {
             started,
             deadline: started + LIMIT,
             cancel: self.cancel.clone(),
-            may_replace: false,
+            consent: Consent::Everything,
         };
         let outcome = match work(context).await {
             Ok(()) => StepOutcome::Succeeded,
@@ -146,6 +140,8 @@ impl Destroyer {
 
     async fn remove_step(&self, context: ActionContext, step: &StepRemoval) -> Result<(), StepError> {
         action::run_all(&context, &step.before, &step.before_plan).await?;
+        // Restarts of people's workloads may have taken long; what comes now has its own time.
+        let context = ActionContext { deadline: Instant::now() + LIMIT, ..context };
         self.say(&context, "delete what the step made");
         remove(&context, &step.objects).await?;
         if !step.leftovers.is_empty() {
@@ -192,7 +188,13 @@ impl Destroyer {
     ) -> Result<(), StepError> {
         let mut empty = BTreeSet::new();
         for namespace in namespaces {
-            let strangers = self.planner.strangers(&namespace.name).await?;
+            let strangers = match self.planner.strangers(&namespace.name).await {
+                Err(PlanError::Cluster(error)) if error.kind == ErrorKind::Forbidden => {
+                    self.say(&context, &format!("keep {namespace}: {error}"));
+                    continue;
+                }
+                strangers => strangers?,
+            };
             match strangers.as_slice() {
                 [] => {
                     empty.insert(namespace.clone());
@@ -208,12 +210,32 @@ impl Destroyer {
     }
 
     /// Tells what is left; returns whether nothing is.
-    async fn look_for_residue(&self, before: &Inventory, staying: &[Leftover]) -> Result<bool, StepError> {
-        let report = self.planner.residue(before, staying).await?;
-        for check in report.checks() {
+    async fn look_for_residue(
+        &self,
+        before: &Inventory,
+        destroy: &DestroyPlan,
+        complete: bool,
+    ) -> Result<bool, StepError> {
+        let staying = self.planner.left_behind(&destroy.steps).await;
+        let mut report = self.planner.residue(before, &staying).await?;
+        if complete {
+            // CRDs without --crds, namespaces with objects of others: a later destroy has to know of them.
+            let held = self.inventory.snapshot().await;
+            let left: BTreeSet<ObjectRef> =
+                report.found.iter().map(|left| left.object.clone()).filter(|left| held.names(left)).collect();
+            if left.is_empty() {
+                self.inventory.remove().await?;
+            } else {
+                self.inventory.keep_only(&left).await?;
+                report.found.push(Residue::record(self.inventory.reference()));
+            }
+        }
+        let checks = report.checks();
+        let clean = checks.iter().all(|check| check.status == CheckStatus::Passed);
+        for check in checks {
             self.events.send(Event::Checked { step: StepId::new(RESIDUE), check });
         }
-        Ok(report.checks().iter().all(|check| check.status == CheckStatus::Passed))
+        Ok(clean)
     }
 
     fn say(&self, context: &ActionContext, title: &str) {

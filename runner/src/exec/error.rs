@@ -46,6 +46,12 @@ pub enum StepError {
         /// What the server said.
         message: String,
     },
+    /// An object would be deleted that the plan did not show.
+    #[error("{object} would have to go, which was not in the plan when it was asked for")]
+    NotAgreed {
+        /// `PodDisruptionBudget istio-system/istiod`.
+        object: String,
+    },
     /// The run was stopped.
     #[error("stopped")]
     Cancelled,
@@ -76,6 +82,9 @@ impl StepError {
             Self::NeedsReplacement { .. } => Some(
                 "an immutable field changes: run with --yes to let meshrun delete and create it anew".into(),
             ),
+            Self::NotAgreed { .. } => {
+                Some("run again: it is in the plan now, and asked for; or run with --yes".into())
+            }
             Self::Never(_) | Self::Cancelled => None,
         }
     }
@@ -86,7 +95,9 @@ impl StepError {
             Self::Cluster(error) => error.retryable(),
             Self::NotReady { .. } | Self::Checks { .. } => true,
             Self::Plan(error) => error.retryable(),
-            Self::Never(_) | Self::NeedsReplacement { .. } | Self::Cancelled => false,
+            Self::Never(_) | Self::NeedsReplacement { .. } | Self::NotAgreed { .. } | Self::Cancelled => {
+                false
+            }
         }
     }
 

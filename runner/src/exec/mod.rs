@@ -2,6 +2,7 @@
 
 mod action;
 mod apply;
+mod consent;
 mod context;
 pub mod destroy;
 mod effects;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+pub use consent::Consent;
 pub use context::Events;
 pub use error::StepError;
 
@@ -35,8 +37,10 @@ pub struct Executor {
     pub events: Events,
     /// The inventory; `None` in a rehearsal, which leaves nothing behind.
     pub inventory: Option<Arc<InventoryStore>>,
-    /// Whether objects may be deleted and created anew where an immutable field changes.
-    pub may_replace: bool,
+    /// What may be deleted, or deleted and created anew.
+    pub consent: Consent,
+    /// Whether the run may write. One that found nothing to do has no lock, and stops where that turns out wrong.
+    pub may_write: bool,
     /// Stops the run: nothing new is started, requests under way are finished, waits are given up.
     pub cancel: CancellationToken,
 }

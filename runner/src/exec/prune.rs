@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Executor, StepError, context::ActionContext, remove::remove, scheduler::Finished};
+use super::{Consent, Executor, StepError, context::ActionContext, remove::remove, scheduler::Finished};
 use crate::{
     event::{Event, StepOutcome, Tally},
     ids::StepId,
@@ -31,7 +31,7 @@ pub(super) async fn run(executor: &Executor, prune: &Prune) -> Finished {
         started,
         deadline: started + LIMIT,
         cancel: executor.cancel.clone(),
-        may_replace: false,
+        consent: Consent::Everything,
     };
     let outcome = match removal(executor, &context, prune).await {
         Ok(()) => StepOutcome::Succeeded,
@@ -48,11 +48,11 @@ async fn removal(executor: &Executor, context: &ActionContext, prune: &Prune) ->
         action: context.action.clone(),
         title: "delete what left the pipeline".into(),
     });
+    let Some(inventory) = &executor.inventory else { return Ok(()) };
+    let prune = prune.without(&inventory.recorded().await);
     remove(context, &prune.objects).await?;
-    if let Some(inventory) = &executor.inventory {
-        let pipeline = executor.planner.pipeline();
-        let gone = prune.objects.union(&prune.gone).cloned().collect();
-        inventory.forget(&gone, &prune.releases, |step| pipeline.step(step.as_str()).is_some()).await?;
-    }
-    Ok(())
+    let pipeline = executor.planner.pipeline();
+    let gone = prune.objects.union(&prune.gone).cloned().collect();
+    let releases = prune.releases.into_keys().collect();
+    Ok(inventory.forget(&gone, &releases, |step| pipeline.step(step.as_str()).is_some()).await?)
 }

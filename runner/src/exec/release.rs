@@ -26,26 +26,33 @@ pub(super) async fn apply_release(
     work: &ReleaseWork,
     changes: &[Change],
 ) -> Result<(), StepError> {
-    let upgrade = work.previous.is_some();
+    let upgrade = work.previous().is_some();
+    if let (Some(_), Some(previous)) = (&work.pending, work.previous()) {
+        let record = previous.secret.reference();
+        if !context.consent.covers(&record) {
+            return Err(StepError::NotAgreed { object: record.to_string() });
+        }
+    }
     if work.record {
         run_hooks(context, &work.rendered, Moment::before(upgrade)).await?;
     }
     apply_objects(context, &work.objects, HELM_MANAGER, changes).await?;
     effects::delete(context, &Delete { objects: work.obsolete.clone() }).await?;
     if work.record {
-        record(context, work).await?;
+        // Recorded last: a hook that fails leaves a release that the next run does once more.
         run_hooks(context, &work.rendered, Moment::after(upgrade)).await?;
+        record(context, work).await?;
     }
     Ok(())
 }
 
 async fn record(context: &ActionContext, work: &ReleaseWork) -> Result<(), StepError> {
-    let previous = work.previous.as_ref();
+    let previous = work.previous();
     let now = jiff::Timestamp::now();
     let description = if previous.is_some() { "Upgrade complete" } else { "Install complete" };
     let next = Release::next(previous.map(|stored| &stored.release), &work.rendered, now, description)
         .map_err(crate::plan::PlanError::from)?;
-    if let Some(previous) = previous {
+    for previous in &work.recorded {
         // Before the new one: a crash in between leaves no deployed revision, and the next run records one.
         let superseded = previous.with_status(Status::Superseded, now);
         persist(context.cluster.as_ref(), &superseded, Some(&previous.secret)).await?;

@@ -11,7 +11,7 @@ use super::{Executor, RunResult, prune, step};
 use crate::{
     event::{Event, RunOutcome, StepOutcome, Tally},
     ids::StepId,
-    plan::{Planned, PlannedStep},
+    plan::{Planned, PlannedStep, prune::PRUNE},
     spec::{Outcome, Scope, Step, StepResult},
 };
 
@@ -25,6 +25,8 @@ struct Board {
     touched: BTreeSet<StepId>,
     tally: Tally,
     failed: bool,
+    /// A step failed that may fail.
+    tolerated: bool,
 }
 
 /// What a finished step leaves behind.
@@ -46,19 +48,20 @@ pub(super) async fn run(executor: Arc<Executor>, planned: Planned) -> RunResult 
         touched: BTreeSet::new(),
         tally: Tally::default(),
         failed: false,
+        tolerated: false,
     };
     // Steps that are not selected count as never run; what they put out before is still known.
     let left_out: BTreeSet<StepId> = planned.unselected.keys().cloned().collect();
     for (id, outputs) in planned.unselected {
         board.waiting.retain(|waiting| waiting.id != id);
-        finish(&executor, &id, StepOutcome::Skipped { reason: "not selected".into() });
+        skip(&executor, &id, "not selected");
         board.scope.steps.insert(id, StepResult { outputs, left_out: true, ..StepResult::default() });
     }
     let mut running = JoinSet::new();
     loop {
         if executor.cancel.is_cancelled() {
             for step in std::mem::take(&mut board.waiting) {
-                finish(&executor, &step.id, StepOutcome::Skipped { reason: "the run was stopped".into() });
+                skip(&executor, &step.id, "the run was stopped");
             }
         }
         while running.len() < pipeline.concurrency
@@ -72,8 +75,14 @@ pub(super) async fn run(executor: Arc<Executor>, planned: Planned) -> RunResult 
         let finished = finished.expect("a step's task does not panic; plugins run elsewhere");
         board.take(&executor, finished);
     }
-    if !board.failed && !executor.cancel.is_cancelled() && !planned.prune.objects.is_empty() {
-        board.take(&executor, prune::run(&executor, &planned.prune).await);
+    if !planned.prune.objects.is_empty() {
+        if executor.cancel.is_cancelled() {
+            skip(&executor, &StepId::new(PRUNE), "the run was stopped");
+        } else if board.failed || board.tolerated {
+            skip(&executor, &StepId::new(PRUNE), "a step failed");
+        } else {
+            board.take(&executor, prune::run(&executor, &planned.prune).await);
+        }
     }
     let outcome = if executor.cancel.is_cancelled() {
         RunOutcome::Interrupted
@@ -113,6 +122,7 @@ impl Board {
             StepOutcome::Succeeded => (Outcome::Success, false),
             StepOutcome::Failed { tolerated, .. } => {
                 self.failed |= !tolerated;
+                self.tolerated |= tolerated;
                 (Outcome::Failure, *tolerated)
             }
             StepOutcome::Skipped { .. } => (Outcome::Skipped, false),
@@ -145,10 +155,10 @@ impl Board {
     }
 }
 
-fn finish(executor: &Executor, step: &StepId, outcome: StepOutcome) {
+fn skip(executor: &Executor, step: &StepId, reason: &str) {
     executor.events.send(Event::StepFinished {
         step: step.clone(),
-        outcome,
+        outcome: StepOutcome::Skipped { reason: reason.into() },
         elapsed: std::time::Duration::ZERO,
         tally: Tally::default(),
     });

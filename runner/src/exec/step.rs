@@ -12,12 +12,10 @@ use tokio::time::Instant;
 
 use super::{Executor, StepError, action, context::ActionContext, scheduler::Finished};
 use crate::{
-    cluster::Object,
     event::{Event, StepOutcome, Tally},
-    plan::{Outlook, PlannedStep, ReadOnly, model::Verb},
+    plan::{Outlook, PlannedStep, ReadOnly},
     plugin::Limits,
     spec::{Scope, Step},
-    state::inventory::Entry,
 };
 
 /// Time in which a check that fails may still come true: controllers follow what was rolled out a little later.
@@ -104,7 +102,7 @@ async fn once(
         started,
         deadline: started + step.timeout,
         cancel: executor.cancel.clone(),
-        may_replace: executor.may_replace,
+        consent: executor.consent.clone(),
     };
     let mut planned = match ready {
         Some(planned) => planned,
@@ -126,10 +124,14 @@ async fn once(
             place: Some(format!("{}:{}:{}", place.file, place.line, place.column)),
         });
     }
-    if planned.changes()
-        && let Some(inventory) = &executor.inventory
-    {
-        inventory.record(step.id.clone(), entry(step, &planned)).await?;
+    if planned.changes() && !executor.may_write {
+        return Err(StepError::Never(
+            "the cluster has changed since this run found nothing to do; run it again".into(),
+        ));
+    }
+    if let Some(inventory) = executor.inventory.as_ref().filter(|_| executor.may_write) {
+        let pipeline = executor.planner.pipeline();
+        inventory.record(&step.id, planned.entry(step), |id| pipeline.step(id.as_str()).is_some()).await?;
     }
     action::run_all(&context, &planned.works, &planned.plan.actions).await?;
     let deleted: BTreeSet<ObjectRef> = planned.deleted().cloned().collect();
@@ -141,19 +143,6 @@ async fn once(
     let outputs = executor.planner.known_outputs(&planned.outputs).await?;
     checks(executor, step, &mut planned).await?;
     Ok(Attempt::Done(outputs))
-}
-
-/// What a step is about to make.
-fn entry(step: &Step, planned: &PlannedStep) -> Entry {
-    let changes = planned.plan.actions.iter().flat_map(|action| &action.changes);
-    let new = changes.filter(|change| matches!(change.verb, Verb::Create | Verb::CreateLater));
-    Entry {
-        uses: step.uses.clone(),
-        needs: step.needs.iter().cloned().collect(),
-        objects: planned.objects().map(Object::reference).collect(),
-        created: new.map(|change| change.object.clone()).collect(),
-        releases: planned.releases().collect(),
-    }
 }
 
 async fn checks(executor: &Executor, step: &Step, planned: &mut PlannedStep) -> Result<(), StepError> {

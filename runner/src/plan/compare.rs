@@ -11,7 +11,10 @@ use super::{
     owned::leave_to_others,
     ownership::takeover,
 };
-use crate::cluster::{ApplyOptions, Cluster, ErrorKind, Object, schema::SchemaError};
+use crate::{
+    cluster::{ApplyOptions, Cluster, ErrorKind, Object, schema::SchemaError},
+    helm::release,
+};
 
 /// Compares an object with the cluster. A finding says where the comparison could not be made.
 ///
@@ -45,6 +48,12 @@ pub(super) async fn compare(
     };
     let mut desired = object.clone();
     leave_to_others(&mut desired, &live);
+    if is_applied_by(&live, manager)
+        && diff::is_as_asked(&live, &desired)
+        && takeover(&live, &desired, manager).is_none()
+    {
+        return Ok((change(Verb::Unchanged, Vec::new()), None));
+    }
     let options = ApplyOptions { manager: manager.into(), force: true, dry_run: true };
     match cluster.apply(&desired, &options).await {
         Ok(result) => {
@@ -57,7 +66,7 @@ pub(super) async fn compare(
             let same = fields.is_empty() && takeover.is_none();
             let verb = if same { Verb::Unchanged } else { Verb::Update };
             let adopted_from = takeover.map(|takeover| takeover.from);
-            Ok((Change { adopted_from, ..change(verb, fields) }, None))
+            Ok((Change { adopted_from, ..change(verb, fields) }, other_release(&live, &desired)))
         }
         Err(error) if error.kind == ErrorKind::Invalid && error.message.contains("field is immutable") => {
             Ok((change(Verb::Replace, diff::asked(&live, &desired)), None))
@@ -69,6 +78,26 @@ pub(super) async fn compare(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Says that an object leaves the Helm release of somebody else: helm itself refuses that.
+fn other_release(live: &Object, desired: &Object) -> Option<Diagnostic> {
+    let (theirs, ours) = (release::owner(live)?, release::owner(desired)?);
+    (theirs != ours).then(|| {
+        let name = |(name, namespace): (&str, &str)| format!("{namespace}/{name}");
+        let message =
+            format!("{live} belongs to helm release {} and would move to {}", name(theirs), name(ours));
+        Diagnostic::warning("", message).with_hint(
+            "if the other release is still wanted, give one of them other names: both would write the object",
+        )
+    })
+}
+
+/// Whether an object's fields were applied by a manager: equal words of somebody else's are still theirs.
+fn is_applied_by(live: &Object, manager: &str) -> bool {
+    live.items("/metadata/managedFields")
+        .iter()
+        .any(|entry| entry["manager"] == manager && entry["operation"] == "Apply")
 }
 
 /// Has the server check a new object of a kind that only its own CRDs define.

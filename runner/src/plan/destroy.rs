@@ -6,20 +6,21 @@ use std::{
     path::Path,
 };
 
-use meshrun_protocol::{Diagnostic, Leftover, ListQuery, ObjectRef, TeardownRequest, TeardownResponse};
+use meshrun_protocol::{Diagnostic, ListQuery, ObjectRef, TeardownRequest};
 
 use super::{
-    MANAGER, Outlook, PlanError, Planner, ReadOnly,
+    MANAGER, PlanError, Planner,
     model::{Change, Plan, PlannedAction, StepPlan, StepState, Verb},
     phases::removal_phase,
-    prune::records,
+    prune::{is_ours, records},
+    teardown::silent,
     work::Work,
 };
 use crate::{
-    cluster::Object,
+    cluster::{Kind, Object},
+    helm::release::is_kept,
     ids::StepId,
-    plugin::Limits,
-    spec::{self, Scope, StepResult},
+    spec::StepResult,
     state::inventory::{Entry, Inventory},
 };
 
@@ -37,8 +38,6 @@ pub struct DestroyPlan {
     pub lent: Vec<Object>,
     /// Objects that people made with the APIs of the steps, to be backed up.
     pub custom: Vec<Object>,
-    /// What bears a mark of the steps' software and is not meshrun's to delete.
-    pub staying: Vec<Leftover>,
 }
 
 /// One step to be taken away.
@@ -53,6 +52,8 @@ pub struct StepRemoval {
     pub objects: BTreeSet<ObjectRef>,
     /// What its software left behind.
     pub leftovers: BTreeSet<ObjectRef>,
+    /// What its plugin was asked; `None` where it could not be.
+    pub request: Option<TeardownRequest>,
 }
 
 impl Planner {
@@ -62,7 +63,7 @@ impl Planner {
     /// When the cluster cannot be read.
     pub async fn plan_destroy(&self, inventory: &Inventory, crds: bool) -> Result<DestroyPlan, PlanError> {
         let mut scope = self.pipeline.scope();
-        for step in &self.pipeline.steps {
+        for step in self.pipeline.order() {
             let outputs = self.outputs_now(step, &scope).await;
             scope.steps.insert(step.id.clone(), StepResult { outputs, ..StepResult::default() });
         }
@@ -77,13 +78,21 @@ impl Planner {
             namespaces: BTreeSet::new(),
             lent: Vec::new(),
             custom: Vec::new(),
-            staying: Vec::new(),
         };
         // Two steps may share what only the last of them takes along: each sees the cluster as its removal will find it.
         let mut gone: Vec<ObjectRef> = Vec::new();
         for (id, entry) in reversed(&inventory.steps) {
-            let (teardown, mut diagnostics) = self.teardown(id, &scope, gone.clone()).await;
-            diagnostics.extend(teardown.diagnostics.clone());
+            let request = self.teardown_request(id, &scope);
+            let answer = match &request {
+                Ok(request) => self.teardown(request, gone.clone()).await,
+                Err(why) => Err(why.clone()),
+            };
+            let (teardown, request) = match answer {
+                Ok(teardown) => (teardown, request.ok()),
+                // That it cannot be asked must not stand in the way of removing.
+                Err(why) => (silent(&why), None),
+            };
+            let mut diagnostics = teardown.diagnostics;
             let (before, before_plan, findings) = self.make_ready(Path::new("."), &teardown.before).await?;
             diagnostics.extend(findings);
             for query in &teardown.custom {
@@ -92,9 +101,8 @@ impl Planner {
             }
             let mut objects = BTreeSet::new();
             for object in &entry.objects {
-                if self.cluster.get(object).await?.is_none() {
-                    continue;
-                }
+                // Somebody else's by now, or asked to be kept: the residue report names it.
+                let Some(live) = self.cluster.get(object).await?.filter(is_ours) else { continue };
                 match object.kind.as_str() {
                     "CustomResourceDefinition" if crds => destroy.crds.insert(object.clone()),
                     "CustomResourceDefinition" => false,
@@ -105,23 +113,28 @@ impl Planner {
                         destroy.lent.push(bare(object));
                         false
                     }
+                    _ if is_kept(&live) => false,
                     _ => objects.insert(object.clone()),
                 };
             }
             for release in &entry.releases {
                 objects.extend(records(self.cluster.as_ref(), release).await?);
             }
-            let (wanted, staying): (Vec<_>, Vec<_>) =
-                teardown.leftovers.into_iter().partition(|leftover| leftover.delete);
-            let leftovers: BTreeSet<ObjectRef> =
-                wanted.into_iter().flat_map(|leftover| leftover.objects).collect();
-            destroy.staying.extend(staying);
+            let wanted = teardown.leftovers.into_iter().filter(|leftover| leftover.delete);
+            let leftovers: BTreeSet<ObjectRef> = wanted.flat_map(|leftover| leftover.objects).collect();
             gone.extend(objects.iter().chain(&leftovers).cloned());
             let mut actions = before_plan.clone();
             actions.extend(deletion("delete", "delete what the step made", &objects));
             actions.extend(deletion("leftovers", "delete what its software left behind", &leftovers));
             destroy.plan.steps.push(shown(id, entry, actions, diagnostics));
-            destroy.steps.push(StepRemoval { id: id.clone(), before, before_plan, objects, leftovers });
+            destroy.steps.push(StepRemoval {
+                id: id.clone(),
+                before,
+                before_plan,
+                objects,
+                leftovers,
+                request,
+            });
         }
         let last = [
             (CRDS, "delete the CRDs, and with them every object of their kinds", &destroy.crds),
@@ -156,48 +169,35 @@ impl Planner {
         }))
     }
 
-    /// Asks a step's plugin what its removal takes. That it cannot be asked must not stand in the way of removing.
-    async fn teardown(
+    /// The objects of people's that go with the CRDs of a destroy, and those that plugins named; looked for when it is
+    /// about to begin.
+    ///
+    /// # Errors
+    /// When they cannot be read: without them there is no backup.
+    pub async fn to_back_up(
         &self,
-        id: &StepId,
-        scope: &Scope,
-        gone: Vec<ObjectRef>,
-    ) -> (TeardownResponse, Vec<Diagnostic>) {
-        let silent = |why: String| {
-            let finding =
-                Diagnostic::warning("", format!("its plugin was not asked what it leaves behind: {why}"))
-                    .with_hint("the residue report shows what is left");
-            (TeardownResponse::default(), vec![finding])
-        };
-        let Some(step) = self.pipeline.step(id.as_str()) else {
-            return silent("the step is not in the pipeline any more".into());
-        };
-        let config = match spec::evaluate(step, scope) {
-            Ok(evaluated) => evaluated.with,
-            Err(error) => return silent(error.to_string()),
-        };
-        let services = ReadOnly::new(self.cluster.clone(), id.clone()).without(gone);
-        let request = TeardownRequest { step: id.as_str().to_owned(), config, cluster: self.cluster.info() };
-        match self.session(step).teardown(&request, &services, &Limits::default()).await {
-            Ok(response) => (response, Vec::new()),
-            Err(error) => silent(error.to_string()),
+        destroy: &DestroyPlan,
+        inventory: &Inventory,
+    ) -> Result<Vec<Object>, PlanError> {
+        let mut found: BTreeMap<ObjectRef, Object> =
+            destroy.custom.iter().map(|object| (object.reference(), object.clone())).collect();
+        let kinds = if destroy.crds.is_empty() { Vec::new() } else { self.cluster.kinds().await? };
+        for crd in &destroy.crds {
+            let Some(crd) = self.cluster.get(crd).await? else { continue };
+            let (group, kind) = (crd.text("/spec/group"), crd.text("/spec/names/kind"));
+            let served = |one: &&Kind| one.kind == kind && one.api_version.starts_with(&format!("{group}/"));
+            let Some(served) = kinds.iter().find(served) else { continue };
+            let query = ListQuery {
+                api_version: served.api_version.clone(),
+                kind: served.kind.clone(),
+                namespace: None,
+                labels: None,
+            };
+            let objects = self.cluster.list(&query).await?;
+            let theirs = objects.into_iter().filter(|object| !inventory.holds(object));
+            found.extend(theirs.map(|object| (object.reference(), object)));
         }
-    }
-
-    /// The outputs of a step as far as its plugin and the cluster say them now; none where it cannot be planned.
-    async fn outputs_now(
-        &self,
-        step: &spec::Step,
-        scope: &Scope,
-    ) -> serde_json::Map<String, serde_json::Value> {
-        match self.plan_step(step, scope).await {
-            Ok(Outlook::Planned(planned)) => planned.known_outputs,
-            Ok(_) => serde_json::Map::new(),
-            Err(error) => {
-                tracing::debug!(%error, step = %step.id, "no outputs");
-                serde_json::Map::new()
-            }
-        }
+        Ok(found.into_values().collect())
     }
 
     /// Finds what stands in the way of deleting a namespace: objects that nobody else will delete.

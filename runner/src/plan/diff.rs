@@ -1,6 +1,6 @@
 //! Differences between what is there and what a server says would be there, field by field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -24,8 +24,7 @@ const MASK: &str = "(secret)";
 
 /// Returns the fields that differ, sorted by path; values of Secrets are masked.
 pub(super) fn fields(before: &Object, after: &Object) -> Vec<FieldChange> {
-    let mut changes = Vec::new();
-    compare("", Some(&visible(before)), Some(&visible(after)), &mut changes);
+    let mut changes = differences(before, after);
     changes.sort_by(|one, other| one.path.cmp(&other.path));
     shown(after, changes)
 }
@@ -49,27 +48,43 @@ pub(super) fn asked(live: &Object, desired: &Object) -> Vec<FieldChange> {
     fields(live, desired).into_iter().filter(|change| change.after.is_some()).collect()
 }
 
-fn visible(object: &Object) -> Value {
-    let mut value = object.json().clone();
-    if let Some(object) = value.as_object_mut() {
-        object.remove("status");
+/// Whether an object is word for word what is asked for, so that no server has to be asked what would come out. Kinds whose
+/// server fills in defaults hardly ever are; CRDs, the largest by far, are but for three of them.
+pub(super) fn is_as_asked(live: &Object, desired: &Object) -> bool {
+    let crd = live.kind() == "CustomResourceDefinition";
+    let is_default = |change: &FieldChange| match change.path.as_str() {
+        "spec.conversion" => change.before == Some(json!({ "strategy": "None" })),
+        "spec.names.listKind" | "spec.names.singular" => true,
+        _ => false,
+    };
+    differences(live, desired).iter().all(|change| crd && change.after.is_none() && is_default(change))
+}
+
+/// Compares everything but the status and what the server writes.
+fn differences(before: &Object, after: &Object) -> Vec<FieldChange> {
+    let (before, after) = (before.json(), after.json());
+    let mut changes = Vec::new();
+    for key in keys(before, after).filter(|key| !["status", "metadata"].contains(key)) {
+        compare(&member("", key), before.get(key), after.get(key), &mut changes);
     }
-    if let Some(metadata) = value["metadata"].as_object_mut() {
-        for name in SERVER_METADATA {
-            metadata.remove(name);
-        }
+    let (before, after) = (&before["metadata"], &after["metadata"]);
+    for key in keys(before, after).filter(|key| !SERVER_METADATA.contains(key)) {
+        compare(&member("metadata", key), before.get(key), after.get(key), &mut changes);
     }
-    value
+    changes
+}
+
+/// The keys of two mappings, each once.
+fn keys<'a>(before: &'a Value, after: &'a Value) -> impl Iterator<Item = &'a str> {
+    let maps = [before, after].into_iter().filter_map(Value::as_object);
+    maps.flat_map(|map| map.keys().map(String::as_str)).collect::<BTreeSet<_>>().into_iter()
 }
 
 fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, changes: &mut Vec<FieldChange>) {
     match (present(before), present(after)) {
         (before, after) if before == after => {}
-        (Some(Value::Object(before)), Some(Value::Object(after))) => {
-            let mut keys: Vec<&String> = before.keys().chain(after.keys()).collect();
-            keys.sort();
-            keys.dedup();
-            for key in keys {
+        (Some(before @ Value::Object(_)), Some(after @ Value::Object(_))) => {
+            for key in keys(before, after) {
                 compare(&member(path, key), before.get(key), after.get(key), changes);
             }
         }
@@ -86,6 +101,7 @@ fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, changes: &
 
 fn compare_lists(path: &str, before: &[Value], after: &[Value], changes: &mut Vec<FieldChange>) {
     if let Some(key) = list_key(before, after) {
+        compare_order(path, key, before, after, changes);
         let (before, after) = (by_key(before, key), by_key(after, key));
         let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
         names.sort();
@@ -98,6 +114,20 @@ fn compare_lists(path: &str, before: &[Value], after: &[Value], changes: &mut Ve
     }
     for index in 0..before.len().max(after.len()) {
         compare(&format!("{path}[{index}]"), before.get(index), after.get(index), changes);
+    }
+}
+
+/// Routes are tried in their order, filters run in theirs.
+fn compare_order(path: &str, key: &str, before: &[Value], after: &[Value], changes: &mut Vec<FieldChange>) {
+    let order = |list: &[Value], other: &[Value]| -> Vec<String> {
+        let names = |list: &[Value]| list.iter().filter_map(|item| key_text(&item[key])).collect::<Vec<_>>();
+        let other = names(other);
+        names(list).into_iter().filter(|name| other.contains(name)).collect()
+    };
+    let (was, will) = (order(before, after), order(after, before));
+    if was != will {
+        let path = format!("{path} (order)");
+        changes.push(FieldChange { path, before: Some(json!(was)), after: Some(json!(will)) });
     }
 }
 
@@ -173,8 +203,28 @@ mod tests {
         check(
             json!({ "spec": { "containers": [{ "name": "a", "image": "a:1" }, { "name": "b", "image": "b:1" }] } }),
             json!({ "spec": { "containers": [{ "name": "b", "image": "b:2" }, { "name": "a", "image": "a:1" }] } }),
-            r#"spec.containers[name=b].image: "b:1" -> "b:2""#,
+            r#"spec.containers (order): ["a","b"] -> ["b","a"]
+spec.containers[name=b].image: "b:1" -> "b:2""#,
         );
+    }
+
+    #[test]
+    fn crd_with_the_servers_defaults_is_as_asked_and_one_with_another_field_is_not() {
+        let crd = |spec: Value| {
+            let metadata = json!({ "name": "gateways.example.com", "uid": "1", "managedFields": [1] });
+            Object::new(json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                                "metadata": metadata, "spec": spec, "status": { "conditions": [1] } }))
+            .unwrap()
+        };
+        let names = json!({ "kind": "Gateway", "plural": "gateways" });
+        let full = json!({ "kind": "Gateway", "plural": "gateways", "singular": "gateway", "listKind": "GatewayList" });
+        let asked = crd(json!({ "group": "example.com", "names": names }));
+        let served = |strategy: &str| {
+            crd(json!({ "group": "example.com", "names": full, "conversion": { "strategy": strategy } }))
+        };
+        assert!(is_as_asked(&served("None"), &asked));
+        assert!(!is_as_asked(&served("Webhook"), &asked));
+        assert!(!is_as_asked(&served("None"), &crd(json!({ "group": "example.org", "names": names }))));
     }
 
     #[test]

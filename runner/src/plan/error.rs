@@ -3,7 +3,8 @@
 use meshrun_protocol::Chart;
 
 use crate::{
-    cluster::ClusterError, exit_code::ExitCode, helm::HelmError, plugin::PluginError, spec::SpecError,
+    cluster::ClusterError, exit_code::ExitCode, helm::HelmError, ids::StepId, plugin::PluginError,
+    spec::SpecError,
 };
 
 /// Why a step, or the whole pipeline, cannot be planned.
@@ -49,6 +50,14 @@ pub enum PlanError {
         /// For how long.
         age: String,
     },
+    /// Two steps make one object in two ways.
+    #[error("{object} is made by step {other} as well, in another way")]
+    PlannedTwice {
+        /// The object.
+        object: String,
+        /// The other step.
+        other: StepId,
+    },
     /// A plugin made a plan that cannot be carried out.
     #[error("the plugin's plan is wrong: {0}")]
     WrongPlan(String),
@@ -81,6 +90,10 @@ impl PlanError {
                 "let it end; what a killed helm left behind is taken over once it is older than {}",
                 humantime::format_duration(super::release::HELM_TAKES)
             )),
+            Self::PlannedTwice { .. } => Some(
+                "let one of them make it: other names, another namespace, or `create_namespace: false`"
+                    .into(),
+            ),
             Self::WrongPlan(_) => Some("tell the plugin's author".into()),
         }
     }

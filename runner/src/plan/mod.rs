@@ -17,10 +17,11 @@ pub mod phases;
 pub mod prune;
 mod release;
 pub mod render;
-mod residue;
+pub mod residue;
 mod services;
 pub mod status;
 mod step;
+mod teardown;
 #[cfg(test)]
 mod tests;
 pub mod work;
@@ -39,11 +40,11 @@ pub use step::PlannedStep;
 pub(crate) use step::{HELM_MANAGER, MANAGER};
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, Object},
     helm::Helm,
     ids::StepId,
-    plugin::Plugin,
-    spec::{Pipeline, Scope, Step, StepResult},
+    plugin::{Digest, Plugin},
+    spec::{self, Pipeline, Scope, Step, StepResult},
     state::inventory::Inventory,
 };
 use known::KnownApis;
@@ -87,6 +88,20 @@ pub struct Planned {
     pub prune: Prune,
 }
 
+impl Planned {
+    /// What the inventory says once the steps that are known have been carried out. It differs from `inventory` without
+    /// any object changing where a step was renamed, or needs others than before.
+    pub fn recorded(&self, inventory: &Inventory, pipeline: &Pipeline) -> Inventory {
+        let mut inventory = inventory.clone();
+        for (id, planned) in &self.steps {
+            if let Some(step) = pipeline.step(id.as_str()) {
+                inventory.add(id, planned.entry(step), |id| pipeline.step(id.as_str()).is_some());
+            }
+        }
+        inventory
+    }
+}
+
 impl Planner {
     /// Takes a pipeline, the plugin of each of its steps, a cluster and helm.
     pub fn new(
@@ -116,6 +131,22 @@ impl Planner {
         &self.cluster
     }
 
+    /// A digest of what each selected step is planned from: its plugin, its configuration, its charts. A plan does not show
+    /// all of it, such as the fields of objects that are new.
+    pub fn inputs(&self, planned: &Planned) -> BTreeMap<StepId, String> {
+        let scope = self.pipeline.scope();
+        let selected = self.pipeline.steps.iter().filter(|step| !planned.unselected.contains_key(&step.id));
+        let digest = |step: &Step| {
+            let plugin = self.plugins.get(&step.id).map(|plugin| plugin.digest().hex());
+            let with = spec::evaluate(step, &scope).map_or_else(|_| step.with.clone(), |now| now.with);
+            let charts: Vec<&str> =
+                planned.steps.get(&step.id).into_iter().flat_map(PlannedStep::chart_digests).collect();
+            let inputs = serde_json::json!([plugin, with, charts]).to_string();
+            (step.id.clone(), Digest::of(inputs.as_bytes()).hex())
+        };
+        selected.map(digest).collect()
+    }
+
     /// Plans every selected step as far as it can be known before anything has run, and the removal of what the
     /// inventory holds and no step plans any more.
     ///
@@ -126,6 +157,13 @@ impl Planner {
         selection: &Selection,
         inventory: &Inventory,
     ) -> Result<Planned, (StepId, PlanError)> {
+        let wanted: BTreeSet<&StepId> = self
+            .pipeline
+            .steps
+            .iter()
+            .filter(|step| selection.contains(&step.id))
+            .flat_map(|step| step.ancestors.iter().chain([&step.id]))
+            .collect();
         let mut scope = self.pipeline.scope();
         let mut plans: BTreeMap<StepId, StepPlan> = BTreeMap::new();
         let mut steps = BTreeMap::new();
@@ -136,8 +174,11 @@ impl Planner {
         while !left.is_empty() {
             let (level, later): (Vec<&Step>, Vec<&Step>) =
                 left.into_iter().partition(|step| step.needs.iter().all(|need| plans.contains_key(need)));
-            let scope_now = &scope;
+            let (scope_now, wanted) = (&scope, &wanted);
             let answers = try_join_all(level.iter().map(|step| async move {
+                if !wanted.contains(&step.id) {
+                    return Ok((without(step, skipped("not selected")), None));
+                }
                 let answer = self.plan_selected(step, scope_now, selection).await;
                 answer.map_err(|error| (step.id.clone(), error))
             }))
@@ -158,8 +199,16 @@ impl Planner {
             }
             left = later;
         }
-        let prune =
-            self.prune(inventory, &steps).await.map_err(|error| (StepId::new(prune::PRUNE), error))?;
+        if let Some(error) = planned_twice(&steps) {
+            return Err(error);
+        }
+        // Steps that are not selected may want what the selected ones no longer make.
+        let prune = match selection.steps {
+            Some(_) => Prune::default(),
+            None => {
+                self.prune(inventory, &steps).await.map_err(|error| (StepId::new(prune::PRUNE), error))?
+            }
+        };
         let ordered = self
             .pipeline
             .steps
@@ -191,6 +240,23 @@ impl Planner {
             Outlook::KnownAfter(other) => Ok((without(step, StepState::KnownAfter { step: other }), None)),
         }
     }
+}
+
+/// Refuses two steps that make one object differently: each run of one would undo the other.
+fn planned_twice(steps: &BTreeMap<StepId, PlannedStep>) -> Option<(StepId, PlanError)> {
+    let mut seen: BTreeMap<String, (&StepId, &Object)> = BTreeMap::new();
+    for (id, object) in steps.iter().flat_map(|(id, step)| step.objects().map(move |object| (id, object))) {
+        let reference = object.reference();
+        let key = format!("{} {reference}", reference.group());
+        match seen.insert(key, (id, object)) {
+            Some((other, before)) if other != id && before != object => {
+                let (object, other) = (reference.to_string(), other.clone());
+                return Some((id.clone(), PlanError::PlannedTwice { object, other }));
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// How much of a step can be known now.

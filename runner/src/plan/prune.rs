@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshrun_protocol::{Diagnostic, ListQuery, ObjectRef};
+use serde_json::Value;
 
 use super::{
     HELM_MANAGER, MANAGER, PlanError, PlannedStep, Planner,
@@ -10,27 +11,25 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, Object},
-    helm::release::selector,
+    helm::release::{is_kept, selector},
     ids::StepId,
     state::inventory::Inventory,
 };
 
 /// Id under which removals stand in a plan; no step of a pipeline can be called so.
 pub const PRUNE: &str = "(prune)";
-/// Kinds that are never removed by a run: too much goes with them.
-const KEPT: [&str; 2] = ["Namespace", "CustomResourceDefinition"];
 
 /// Objects that left the pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prune {
     /// To be deleted.
     pub objects: BTreeSet<ObjectRef>,
-    /// Left alone, whatever the pipeline says.
-    pub kept: BTreeSet<ObjectRef>,
-    /// Recorded and no longer the pipeline's, but not there, or somebody else's by now: to be forgotten.
+    /// Left alone, and why.
+    pub kept: BTreeMap<ObjectRef, &'static str>,
+    /// Recorded, but not there, or somebody else's by now: to be forgotten.
     pub gone: BTreeSet<ObjectRef>,
-    /// Releases, as `namespace/name`, whose records are among `objects`.
-    pub releases: BTreeSet<String>,
+    /// The records among `objects`, by release as `namespace/name`.
+    pub releases: BTreeMap<String, Vec<ObjectRef>>,
 }
 
 impl Planner {
@@ -47,7 +46,7 @@ impl Planner {
         let releases: BTreeSet<String> = steps.values().flat_map(PlannedStep::releases).collect();
         let mut prune = Prune::default();
         for (id, entry) in &inventory.steps {
-            // A step that takes no part now (not selected, `if` is false, not known yet) keeps what it has.
+            // A step that takes no part now (`if` is false, not known yet) keeps what it has.
             let gone = self.pipeline.step(id.as_str()).is_none();
             if !gone && !steps.contains_key(id) {
                 continue;
@@ -57,27 +56,41 @@ impl Planner {
                     && !deleted.iter().any(|other| object.is_same(other))
             });
             for object in left {
-                let set = match self.cluster.get(object).await? {
-                    Some(live) if !is_ours(&live) => &mut prune.gone,
-                    None => &mut prune.gone,
-                    Some(_) if KEPT.contains(&object.kind.as_str()) => &mut prune.kept,
-                    Some(_) => &mut prune.objects,
-                };
-                set.insert(object.clone());
+                let live = self.cluster.get(object).await?.filter(is_ours);
+                match live.as_ref().map(why_kept) {
+                    None => drop(prune.gone.insert(object.clone())),
+                    Some(Some(why)) => drop(prune.kept.insert(object.clone(), why)),
+                    Some(None) => drop(prune.objects.insert(object.clone())),
+                }
             }
             for release in entry.releases.difference(&releases) {
-                prune.objects.extend(records(self.cluster.as_ref(), release).await?);
-                prune.releases.insert(release.clone());
+                let records = records(self.cluster.as_ref(), release).await?;
+                prune.objects.extend(records.iter().cloned());
+                prune.releases.insert(release.clone(), records);
             }
         }
         Ok(prune)
     }
 }
 
-/// Whether meshrun still has a part in an object. One that somebody deleted and made anew bears its name and no more.
-fn is_ours(live: &Object) -> bool {
-    let managers = live.items("/metadata/managedFields").iter();
-    managers.filter_map(|entry| entry["manager"].as_str()).any(|name| [MANAGER, HELM_MANAGER].contains(&name))
+/// Why an object is not removed by a run; `None` where it is.
+fn why_kept(live: &Object) -> Option<&'static str> {
+    match live.kind() {
+        // Too much goes with them.
+        "Namespace" | "CustomResourceDefinition" => Some("meshrun never prunes namespaces and CRDs"),
+        _ => is_kept(live).then_some("its annotation helm.sh/resource-policy says so"),
+    }
+}
+
+/// Whether meshrun still applies an object. One that was recorded and never made, or was made anew by somebody else, bears
+/// its name and no more. Of an object without a field of its own, a namespace say, the server notes no manager.
+pub(super) fn is_ours(live: &Object) -> bool {
+    let entries = live.items("/metadata/managedFields").iter();
+    let mut entries = entries.filter(|entry| entry.get("subresource").is_none()).peekable();
+    let ours = |entry: &Value| {
+        entry["operation"] == "Apply" && [MANAGER, HELM_MANAGER].iter().any(|name| entry["manager"] == *name)
+    };
+    entries.peek().is_none() || entries.any(ours)
 }
 
 /// The Secrets that record a release, given as `namespace/name`.
@@ -96,6 +109,17 @@ pub async fn records(cluster: &dyn Cluster, release: &str) -> crate::cluster::Re
 }
 
 impl Prune {
+    /// Without what steps have made meanwhile of which nothing was known when the run was planned.
+    #[must_use]
+    pub fn without(&self, made: &Inventory) -> Self {
+        let mut left = self.clone();
+        left.releases.retain(|release, _| !made.steps.values().any(|entry| entry.releases.contains(release)));
+        let records = self.releases.iter().filter(|(release, _)| !left.releases.contains_key(*release));
+        let records: Vec<&ObjectRef> = records.flat_map(|(_, records)| records).collect();
+        left.objects.retain(|object| !made.names(object) && !records.contains(&object));
+        left
+    }
+
     /// The removals as a part of the plan; `None` where there is nothing to remove or to say.
     pub(super) fn plan(&self) -> Option<StepPlan> {
         if self.objects.is_empty() && self.kept.is_empty() {
@@ -107,9 +131,9 @@ impl Prune {
             adopted_from: None,
             fields: Vec::new(),
         };
-        let kept = |object: &ObjectRef| {
+        let kept = |(object, why): (&ObjectRef, &&str)| {
             Diagnostic::hint("", format!("{object} left the pipeline and is kept"))
-                .with_hint("meshrun never prunes namespaces and CRDs; delete it yourself if nothing needs it")
+                .with_hint(format!("{why}; delete it yourself if nothing needs it"))
         };
         Some(StepPlan {
             id: StepId::new(PRUNE),

@@ -13,7 +13,7 @@ use crate::{
     cluster::{Object, Scope},
     helm::{
         Capabilities,
-        release::{self, Stored},
+        release::{self, Status, Stored},
     },
 };
 
@@ -26,8 +26,11 @@ fn pending_for(stored: &Stored) -> Result<Option<Pending>, PlanError> {
     if !info.status.is_pending() {
         return Ok(None);
     }
-    let since: Timestamp = info.last_deployed.parse().unwrap_or_default();
-    let age = Timestamp::now().duration_since(since).unsigned_abs();
+    // An uninstall leaves the time of the last deployment as it was.
+    let since = if info.status == Status::Uninstalling { &info.deleted } else { &info.last_deployed };
+    let since: Timestamp = since.parse().unwrap_or_default();
+    // A clock that is behind helm's sees a beginning in the future.
+    let age = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
     let age_text = humantime::format_duration(Duration::from_secs(age.as_secs())).to_string();
     if age < HELM_TAKES {
         return Err(PlanError::HelmAtWork {
@@ -47,8 +50,9 @@ impl Planner {
             namespace: Some(action.namespace.clone()),
             labels: Some(release::selector(&action.release)),
         };
-        let previous = Stored::latest(self.cluster.list(&query).await?)?;
-        let pending = previous.as_ref().map(pending_for).transpose()?.flatten();
+        let recorded = Stored::current(self.cluster.list(&query).await?)?;
+        let previous = recorded.first();
+        let pending = previous.map(pending_for).transpose()?.flatten();
         let capabilities = self.capabilities().await?;
         let rendered = self.helm.render(action, &capabilities, previous.is_some()).await?;
 
@@ -60,7 +64,7 @@ impl Planner {
             release::adopt(&mut object, &action.release, &action.namespace);
             objects.push(object);
         }
-        let record = match &previous {
+        let record = match previous {
             Some(previous) if previous.release.is_same(&rendered) => false,
             // Some charts render an install otherwise than an upgrade (istiod 1.30: `failurePolicy`). What was installed
             // as it would be today needs no second revision.
@@ -70,16 +74,23 @@ impl Planner {
             }
             _ => true,
         };
-        let obsolete = match &previous {
-            Some(previous) if record => self.obsolete(previous, &objects, &action.namespace).await?,
-            _ => Vec::new(),
-        };
+        // A revision that failed or was never finished does not have all that the one before it left.
+        let mut obsolete = Vec::new();
+        if record {
+            for revision in &recorded {
+                for object in self.obsolete(revision, &objects, &action.namespace).await? {
+                    if !obsolete.contains(&object) {
+                        obsolete.push(object);
+                    }
+                }
+            }
+        }
         Ok(ReleaseWork {
+            recorded,
             pending,
             chart: action.chart.clone(),
             rendered,
             objects,
-            previous,
             obsolete,
             record,
         })

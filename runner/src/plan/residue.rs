@@ -7,11 +7,12 @@ use meshrun_protocol::{Check, Leftover, ListQuery, ObjectRef};
 use super::{MANAGER, PlanError, Planner};
 use crate::{
     cluster::{ErrorKind, Kind, Object},
-    state::inventory::Inventory,
+    helm::release::{self, is_kept},
+    state::inventory::{Inventory, InventoryStore},
 };
 
-/// Field managers whose objects are the mesh's own.
-const MANAGERS: [&str; 2] = ["meshrun", "pilot-discovery"];
+/// The field manager of what istiod makes by itself.
+const ISTIOD: &str = "pilot-discovery";
 
 /// Something that is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +36,21 @@ pub struct ResidueReport {
     pub unread: Vec<(String, String)>,
 }
 
+impl Residue {
+    /// The inventory that is kept, because it names what else is left.
+    pub fn record(secret: &ObjectRef) -> Self {
+        let namespace = secret.namespace.as_deref().unwrap_or_default();
+        Self {
+            object: secret.clone(),
+            owner: "meshrun, which has to know what else is left".into(),
+            command: format!("kubectl delete secret {} -n {namespace}, once nothing else is", secret.name),
+        }
+    }
+}
+
 impl Planner {
-    /// Looks for what is left of a pipeline; `inventory` is what it held before the destroy, `staying` what plugins said
-    /// would stay.
+    /// Looks for what is left of a pipeline; `inventory` is what it held before the destroy, `staying` what plugins know
+    /// of.
     ///
     /// # Errors
     /// When the cluster does not say which APIs it has.
@@ -48,6 +61,7 @@ impl Planner {
     ) -> Result<ResidueReport, PlanError> {
         let mut report = ResidueReport::default();
         let mut found = BTreeMap::new();
+        let marks = self.marks(inventory).await?;
         for kind in self.cluster.kinds().await? {
             if matches!(kind.kind.as_str(), "Event" | "EndpointSlice" | "Endpoints") {
                 continue;
@@ -80,7 +94,7 @@ impl Planner {
                 if going {
                     continue;
                 }
-                if let Some(owner) = owner(&object, inventory) {
+                if let Some(owner) = marks.owner(&object) {
                     let command = command(&kind, &object);
                     found.insert(object.reference(), Residue { object: object.reference(), owner, command });
                 }
@@ -97,42 +111,78 @@ fn said_to_stay<'a>(object: &Object, staying: &'a [Leftover]) -> Option<&'a Left
     staying.iter().find(|leftover| leftover.objects.iter().any(|other| other.is_same(&reference)))
 }
 
-/// Who made an object, if it bears a mark of the pipeline.
-fn owner(object: &Object, inventory: &Inventory) -> Option<String> {
-    let reference = object.reference();
-    for (step, entry) in &inventory.steps {
-        let lent = object.kind() == "Namespace" && !entry.created.iter().any(|made| made.is_same(&reference));
-        if lent && !is_written_by(object, MANAGER) {
-            continue;
-        }
-        if entry.objects.iter().any(|made| made.is_same(&reference)) {
-            let why = match object.kind() {
-                "CustomResourceDefinition" => "; CRDs stay unless --crds is given",
-                "Namespace" if lent => "; it was there before, and keeps fields that meshrun wrote",
-                "Namespace" => "; objects of others are in it",
-                _ => "",
-            };
-            return Some(format!("step {step} of this pipeline{why}"));
-        }
+/// By what the objects of a pipeline are known.
+struct Marks<'a> {
+    inventory: &'a Inventory,
+    /// What other pipelines made.
+    others: Vec<Inventory>,
+    /// Field managers whose objects are the mesh's own.
+    managers: &'static [&'static str],
+}
+
+impl Planner {
+    async fn marks<'a>(&self, inventory: &'a Inventory) -> Result<Marks<'a>, PlanError> {
+        let others = match InventoryStore::others(self.cluster.as_ref(), &inventory.pipeline).await {
+            Err(error) if error.kind == ErrorKind::Forbidden => Vec::new(),
+            others => others?,
+        };
+        // What an istiod made is still in use where another one is left.
+        let query = ListQuery {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            namespace: None,
+            labels: Some("app=istiod".into()),
+        };
+        let managers: &[&str] = match self.cluster.list(&query).await {
+            Ok(istiods) if istiods.is_empty() => &[MANAGER, ISTIOD],
+            _ => &[MANAGER],
+        };
+        Ok(Marks { inventory, others, managers })
     }
-    let releases: BTreeSet<&str> =
-        inventory.steps.values().flat_map(|entry| &entry.releases).map(String::as_str).collect();
-    if let (Some(name), Some(namespace)) =
-        (object.annotation("meta.helm.sh/release-name"), object.annotation("meta.helm.sh/release-namespace"))
-        && releases.contains(format!("{namespace}/{name}").as_str())
-    {
-        return Some(format!("helm release {namespace}/{name}"));
-    }
-    if object.label("app.kubernetes.io/managed-by") == Some("meshrun") {
+}
+
+impl Marks<'_> {
+    /// Who made an object, if it bears a mark of the pipeline.
+    fn owner(&self, object: &Object) -> Option<String> {
+        let reference = object.reference();
+        for (step, entry) in &self.inventory.steps {
+            let lent =
+                object.kind() == "Namespace" && !entry.created.iter().any(|made| made.is_same(&reference));
+            if lent && !is_written_by(object, MANAGER) {
+                continue;
+            }
+            if entry.objects.iter().any(|made| made.is_same(&reference)) {
+                let why = match object.kind() {
+                    "CustomResourceDefinition" => "; CRDs stay unless --crds is given",
+                    "Namespace" if lent => "; it was there before, and keeps fields that meshrun wrote",
+                    "Namespace" => "; objects of others are in it",
+                    _ if is_kept(object) => "; its annotation helm.sh/resource-policy keeps it",
+                    _ => "",
+                };
+                return Some(format!("step {step} of this pipeline{why}"));
+            }
+        }
+        let releases: BTreeSet<&str> =
+            self.inventory.steps.values().flat_map(|entry| &entry.releases).map(String::as_str).collect();
+        if let Some((name, namespace)) = release::owner(object)
+            && releases.contains(format!("{namespace}/{name}").as_str())
+        {
+            return Some(format!("helm release {namespace}/{name}"));
+        }
         // Lock and inventory of this and other pipelines are meshrun's own business.
-        return None;
+        let own_business = object.label("app.kubernetes.io/managed-by") == Some("meshrun");
+        if own_business || self.others.iter().any(|other| other.names(&reference)) {
+            return None;
+        }
+        // A stranger's object of which the mesh only wrote a status or a field is the stranger's.
+        let entries = object.items("/metadata/managedFields").iter();
+        let writers: BTreeSet<&str> = entries
+            .filter(|entry| entry.get("subresource").is_none())
+            .filter_map(|entry| entry["manager"].as_str())
+            .collect();
+        let all_known = writers.iter().all(|writer| self.managers.contains(writer));
+        writers.into_iter().next().filter(|_| all_known).map(str::to_owned)
     }
-    let made = object.items("/metadata/managedFields").iter().find_map(|entry| {
-        let manager = entry["manager"].as_str()?;
-        MANAGERS.contains(&manager).then(|| manager.to_owned())
-    })?;
-    // A stranger's object of which the mesh only wrote a status or a field is the stranger's.
-    (object.items("/metadata/managedFields").len() == 1).then_some(made)
 }
 
 fn is_written_by(object: &Object, manager: &str) -> bool {
@@ -174,7 +224,7 @@ impl ResidueReport {
                 why.clone(),
             ));
         }
-        if self.found.is_empty() {
+        if self.found.is_empty() && self.unread.is_empty() {
             let evidence = format!("objects of {} kinds were looked through", self.kinds);
             checks.push(Check::passed("residue", "nothing of the pipeline is left", evidence));
         }

@@ -18,6 +18,7 @@ use crate::{
     cluster::Object,
     plugin::{Limits, Session},
     spec::{self, Scope, Step},
+    state::inventory::Entry,
 };
 
 /// Objects compared at the same time.
@@ -62,12 +63,33 @@ impl PlannedStep {
         })
     }
 
+    /// What the inventory has to know of it before it is carried out.
+    pub fn entry(&self, step: &Step) -> Entry {
+        let changes = self.plan.actions.iter().flat_map(|action| &action.changes);
+        let new = changes.filter(|change| matches!(change.verb, Verb::Create | Verb::CreateLater));
+        Entry {
+            uses: step.uses.clone(),
+            needs: step.ancestors.clone(),
+            objects: self.objects().map(Object::reference).collect(),
+            created: new.map(|change| change.object.clone()).collect(),
+            releases: self.releases().collect(),
+        }
+    }
+
     /// The objects that it deletes.
     pub fn deleted(&self) -> impl Iterator<Item = &ObjectRef> {
         self.works.iter().flat_map(|work| match &work.kind {
             WorkKind::Release(release) => release.obsolete.as_slice(),
             WorkKind::Delete(delete) => delete.objects.as_slice(),
             _ => &[],
+        })
+    }
+
+    /// The digests of its charts.
+    pub(super) fn chart_digests(&self) -> impl Iterator<Item = &str> {
+        self.works.iter().filter_map(|work| match &work.kind {
+            WorkKind::Release(release) => Some(release.rendered.chart.digest.as_str()),
+            _ => None,
         })
     }
 
@@ -98,16 +120,7 @@ impl Planner {
             return Ok(Outlook::KnownAfter(other));
         }
         let with = evaluated.with;
-        let mut session = self.session(step);
-        let services = ReadOnly::new(self.cluster.clone(), step.id.clone());
-        let request = PlanRequest {
-            step: step.id.as_str().to_owned(),
-            config: with.clone(),
-            cluster: self.cluster.info(),
-            needs: self.needs(step, scope),
-            allow_skip: self.allow_skip,
-        };
-        let response = session.plan(&request, &services, &Limits::default()).await?;
+        let (response, session) = self.ask(step, with.clone(), scope).await?;
         refuse(step, &response.diagnostics)?;
         self.hold_to_description(step, &response)?;
 
@@ -125,6 +138,26 @@ impl Planner {
             diagnostics,
         };
         Ok(Outlook::Planned(Box::new(PlannedStep { plan, works, with, outputs, known_outputs, session })))
+    }
+
+    /// Asks a step's plugin what should be there.
+    pub(super) async fn ask(
+        &self,
+        step: &Step,
+        with: Value,
+        scope: &Scope,
+    ) -> Result<(PlanResponse, Session), PlanError> {
+        let mut session = self.session(step);
+        let services = ReadOnly::new(self.cluster.clone(), step.id.clone());
+        let request = PlanRequest {
+            step: step.id.as_str().to_owned(),
+            config: with,
+            cluster: self.cluster.info(),
+            needs: self.needs(step, scope),
+            allow_skip: self.allow_skip,
+        };
+        let response = session.plan(&request, &services, &Limits::default()).await?;
+        Ok((response, session))
     }
 
     /// Refuses outputs that the plugin has not described: `validate` and pipelines go by the description.
@@ -241,7 +274,7 @@ impl Planner {
             .await
             .map_err(|error| error.of_chart(&release.chart))?;
         changes.extend(self.deletions(&release.obsolete).await?);
-        if let (Some(pending), Some(previous)) = (&release.pending, &release.previous) {
+        if let (Some(pending), Some(previous)) = (&release.pending, release.previous()) {
             let left = format!("left {} for {} by a helm that was killed", pending.status, pending.age);
             changes.push(Change {
                 object: previous.secret.reference(),

@@ -60,8 +60,9 @@ pub struct ReleaseWork {
     pub rendered: Arc<Rendered>,
     /// CRDs of the chart's `crds/`, then the objects of the release: whole, with namespace and helm's labels.
     pub objects: Vec<Object>,
-    /// The release as it is recorded now.
-    pub previous: Option<Stored>,
+    /// The newest revision that is recorded now, then older ones that still count as deployed: a new one takes the
+    /// place of all.
+    pub recorded: Vec<Stored>,
     /// Objects of the previous revision that are no longer in the chart.
     pub obsolete: Vec<ObjectRef>,
     /// Set where a killed helm left the last revision pending: the new one takes its place.
@@ -80,9 +81,14 @@ pub struct Pending {
 }
 
 impl ReleaseWork {
+    /// The newest revision that is recorded now.
+    pub fn previous(&self) -> Option<&Stored> {
+        self.recorded.first()
+    }
+
     /// The revision that would be recorded.
     pub fn next_revision(&self) -> Option<u32> {
-        self.record.then(|| self.previous.as_ref().map_or(1, |previous| previous.release.version + 1))
+        self.record.then(|| self.previous().map_or(1, |previous| previous.release.version + 1))
     }
 }
 

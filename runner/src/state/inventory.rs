@@ -7,7 +7,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use meshrun_protocol::ObjectRef;
+use meshrun_protocol::{ListQuery, ObjectRef};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -20,6 +20,8 @@ use crate::{
 
 /// Version of the record; a newer one is refused, not guessed at.
 const VERSION: u32 = 1;
+/// Type of the Secret.
+const TYPE: &str = "meshrun.dev/inventory";
 /// Key in the Secret's data.
 const KEY: &str = "inventory";
 
@@ -43,7 +45,7 @@ pub struct Entry {
     /// Its plugin.
     #[serde(default)]
     pub uses: String,
-    /// Steps it needed.
+    /// Steps it needed, directly or through others.
     #[serde(default)]
     pub needs: BTreeSet<StepId>,
     /// Objects it applied.
@@ -76,22 +78,52 @@ impl Inventory {
 }
 
 impl Inventory {
+    /// Adds what a step makes. What a step made that is not in the pipeline any more, as `keep` says, and this one makes
+    /// now has moved: it is taken from there.
+    pub fn add(&mut self, step: &StepId, mut entry: Entry, keep: impl Fn(&StepId) -> bool) {
+        for (id, other) in self.steps.iter_mut().filter(|(id, _)| *id != step) {
+            if keep(id) {
+                continue;
+            }
+            let moves = |object: &ObjectRef| entry.objects.iter().any(|mine| mine.is_same(object));
+            let created: Vec<ObjectRef> = other.created.iter().filter(|made| moves(made)).cloned().collect();
+            other.objects.retain(|object| !moves(object));
+            other.created.retain(|object| !moves(object));
+            other.releases.retain(|release| !entry.releases.contains(release));
+            entry.created.extend(created);
+        }
+        self.steps.retain(|id, other| keep(id) || id == step || !other.is_empty());
+        self.steps.entry(step.clone()).or_default().absorb(entry);
+    }
+
     /// Whether an object is one that a step made, maybe seen in another version of its API.
     pub fn holds(&self, object: &Object) -> bool {
-        let wanted = object.reference();
+        self.names(&object.reference())
+    }
+
+    /// As [`Inventory::holds`], for an object by its name.
+    pub fn names(&self, object: &ObjectRef) -> bool {
         let mut all = self.steps.values().flat_map(|entry| &entry.objects);
-        all.any(|made| made.is_same(&wanted))
+        all.any(|made| made.is_same(object))
     }
 }
 
 impl Entry {
+    fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.releases.is_empty()
+    }
+
     /// Adds what another entry of the same step has; its plugin and needs are the newer ones.
     fn absorb(&mut self, newer: Self) {
         self.uses = newer.uses;
         self.needs = newer.needs;
         // An object that was there before stays one that was there before.
-        let fresh = newer.created.into_iter().filter(|object| !self.objects.contains(object));
-        self.created.extend(fresh.collect::<Vec<_>>());
+        let known = |object: &ObjectRef| self.objects.iter().any(|made| made.is_same(object));
+        let fresh: Vec<ObjectRef> = newer.created.into_iter().filter(|object| !known(object)).collect();
+        self.created.extend(fresh);
+        // One that is applied in another version of its API is the same.
+        let old = |object: &ObjectRef| newer.objects.iter().any(|one| one != object && one.is_same(object));
+        self.objects.retain(|object| !old(object));
         self.objects.extend(newer.objects);
         self.releases.extend(newer.releases);
     }
@@ -106,6 +138,8 @@ pub struct InventoryStore {
 
 struct State {
     inventory: Inventory,
+    /// What was recorded since it was read.
+    recorded: Inventory,
     /// The Secret as last seen; `None` where it does not exist.
     secret: Option<Object>,
 }
@@ -122,7 +156,8 @@ impl InventoryStore {
             Some(secret) => decode(secret)?,
             None => Inventory::empty(pipeline),
         };
-        Ok(Self { cluster, reference, state: Mutex::new(State { inventory, secret }) })
+        let recorded = Inventory::empty(pipeline);
+        Ok(Self { cluster, reference, state: Mutex::new(State { inventory, recorded, secret }) })
     }
 
     /// Returns a copy of what is recorded.
@@ -130,12 +165,18 @@ impl InventoryStore {
         self.state.lock().await.inventory.clone()
     }
 
-    /// Adds what a step is about to make; writes only where something is new.
+    /// Adds what a step is about to make, see [`Inventory::add`]; writes only where something is new.
     ///
     /// # Errors
     /// When the Secret cannot be written, or somebody else wrote it since it was read.
-    pub async fn record(&self, step: StepId, entry: Entry) -> Result<()> {
-        self.change(|inventory| inventory.steps.entry(step).or_default().absorb(entry)).await
+    pub async fn record(&self, step: &StepId, entry: Entry, keep: impl Fn(&StepId) -> bool) -> Result<()> {
+        self.state.lock().await.recorded.add(step, entry.clone(), |_| true);
+        self.change(|inventory| inventory.add(step, entry, keep)).await
+    }
+
+    /// Returns what was recorded since the inventory was read.
+    pub async fn recorded(&self) -> Inventory {
+        self.state.lock().await.recorded.clone()
     }
 
     /// Takes objects and releases (`namespace/name`) out that are gone, and steps that have none left and are not in the
@@ -156,10 +197,48 @@ impl InventoryStore {
                 entry.created.retain(|object| !is_gone(object));
                 entry.releases.retain(|release| !releases.contains(release));
             }
-            let is_empty = |entry: &Entry| entry.objects.is_empty() && entry.releases.is_empty();
-            inventory.steps.retain(|step, entry| keep(step) || !is_empty(entry));
+            inventory.steps.retain(|step, entry| keep(step) || !entry.is_empty());
         })
         .await
+    }
+
+    /// Forgets everything but these objects, and all releases.
+    ///
+    /// # Errors
+    /// As [`InventoryStore::record`].
+    pub async fn keep_only(&self, left: &BTreeSet<ObjectRef>) -> Result<()> {
+        self.change(|inventory| {
+            for entry in inventory.steps.values_mut() {
+                entry.objects.retain(|object| left.iter().any(|one| one.is_same(object)));
+                entry.created.retain(|object| left.iter().any(|one| one.is_same(object)));
+                entry.releases.clear();
+            }
+            inventory.steps.retain(|_, entry| !entry.is_empty());
+        })
+        .await
+    }
+
+    /// Names the Secret that holds the inventory.
+    pub fn reference(&self) -> &ObjectRef {
+        &self.reference
+    }
+
+    /// Reads the inventories of all pipelines but one, where that is allowed.
+    ///
+    /// # Errors
+    /// When the Secrets cannot be listed, or one is damaged.
+    pub async fn others(cluster: &dyn Cluster, pipeline: &str) -> Result<Vec<Inventory>> {
+        let query = ListQuery {
+            api_version: "v1".into(),
+            kind: "Secret".into(),
+            namespace: None,
+            labels: Some("app.kubernetes.io/managed-by=meshrun,meshrun.dev/pipeline".into()),
+        };
+        let secrets = cluster.list(&query).await?;
+        let inventories = secrets.iter().filter(|secret| secret.json()["type"] == TYPE).map(decode);
+        let others =
+            inventories.filter(|inventory| !matches!(inventory, Ok(one) if one.pipeline == pipeline));
+        others.collect()
     }
 
     /// Says who is changing something now.
@@ -187,7 +266,8 @@ impl InventoryStore {
         }
         let secret = encode(&self.reference, &inventory);
         let written = persist(self.cluster.as_ref(), &secret, state.secret.as_ref()).await?;
-        *state = State { inventory, secret: Some(written) };
+        state.inventory = inventory;
+        state.secret = Some(written);
         Ok(())
     }
 }
@@ -197,7 +277,7 @@ fn encode(reference: &ObjectRef, inventory: &Inventory) -> Object {
     let secret = json!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "type": "meshrun.dev/inventory",
+        "type": TYPE,
         "metadata": {
             "name": reference.name,
             "namespace": reference.namespace,

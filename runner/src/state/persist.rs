@@ -14,8 +14,8 @@ pub(super) const PAUSES: [Duration; 6] = [
     Duration::from_millis(3000),
 ];
 
-/// Creates an object, or replaces what was read before as `previous`. After a lost answer it looks whether the write
-/// has been made before it tries again.
+/// Creates an object, or replaces what was read before as `previous`. After a lost answer it tries again, and looks
+/// whether it was itself that wrote the object meanwhile; what others wrote stays.
 ///
 /// # Errors
 /// When the cluster refuses, somebody else wrote the object, or it cannot be reached for several seconds.
@@ -25,14 +25,17 @@ pub(crate) async fn persist(
     previous: Option<&Object>,
 ) -> Result<Object> {
     let mut desired = desired.clone();
-    let mut exists = previous.is_some();
     if let Some(previous) = previous {
         desired.json_mut()["metadata"]["resourceVersion"] = previous.resource_version().into();
     }
     let mut pauses = PAUSES.iter();
     let mut lost_an_answer = false;
     loop {
-        let written = if exists { cluster.replace(&desired).await } else { cluster.create(&desired).await };
+        // Always against the version that was read: the server refuses where that is not the current one any more.
+        let written = match previous {
+            Some(_) => cluster.replace(&desired).await,
+            None => cluster.create(&desired).await,
+        };
         let error = match written {
             Ok(object) => return Ok(object),
             Err(error) => error,
@@ -45,12 +48,8 @@ pub(crate) async fn persist(
         tokio::time::sleep(*pause).await;
         match cluster.get(&desired.reference()).await {
             Ok(Some(now)) if same(&now, &desired) => return Ok(now),
-            // Ours from an attempt before, or still the old one: the content decides, not the version.
-            Ok(Some(now)) => {
-                desired.json_mut()["metadata"]["resourceVersion"] = now.resource_version().into();
-                exists = true;
-            }
-            Ok(None) => exists = false,
+            Ok(_) if taken => return Err(error),
+            Ok(_) => {}
             Err(get) => tracing::debug!(error = %get, "the record cannot be read back yet"),
         }
     }
@@ -58,4 +57,67 @@ pub(crate) async fn persist(
 
 fn same(one: &Object, other: &Object) -> bool {
     ["/data", "/metadata/labels", "/spec"].iter().all(|pointer| one.at(pointer) == other.at(pointer))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::FutureExt;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::{
+        flaky::{Fate, Flaky},
+        rehearsal::Rehearsal,
+    };
+
+    fn record(text: &str) -> Object {
+        Object::new(json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": "meshrun.prod", "namespace": "default" },
+            "data": { "inventory": text },
+        }))
+        .expect("an object")
+    }
+
+    /// Writes `mine` where `before` is. The answer to the first attempt is lost, and to every other one too, unless
+    /// somebody else writes before the second.
+    /// Returns how it ended, and what is there afterwards.
+    async fn check(before: Option<&str>, others: Option<&'static str>) -> (Result<Object>, String) {
+        let rehearsal = Rehearsal::default();
+        let previous = match before {
+            Some(text) => Some(rehearsal.create(&record(text)).await.expect("it is new")),
+            None => None,
+        };
+        let writes = AtomicUsize::new(0);
+        let cluster = Flaky::new(rehearsal.clone(), |method, inner| {
+            if let ("get", Some(text)) = (method, others) {
+                inner.replace(&record(text)).now_or_never().expect("at once").expect("it is there");
+            }
+            let first = method != "get" && writes.fetch_add(1, Ordering::Relaxed) == 0;
+            if first || (method != "get" && others.is_none()) { Fate::AnswerLost } else { Fate::Answered }
+        });
+        let result = persist(&cluster, &record("bWluZQ=="), previous.as_ref()).await;
+        let now = rehearsal.get(&record("").reference()).await.expect("a Secret").expect("it is there");
+        (result, now.text("/data/inventory").to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn finds_its_own_write_after_a_lost_answer() {
+        for before in [None, Some("b2xk")] {
+            let (result, now) = check(before, None).await;
+            assert!(result.is_ok(), "{result:?}");
+            assert_eq!(now, "bWluZQ==");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn overwrites_nothing_that_another_run_wrote_meanwhile() {
+        for (before, kind) in [(None, ErrorKind::AlreadyExists), (Some("b2xk"), ErrorKind::Conflict)] {
+            let (result, now) = check(before, Some("dGhlaXJz")).await;
+            assert_eq!(result.map_err(|error| error.kind), Err(kind));
+            assert_eq!(now, "dGhlaXJz");
+        }
+    }
 }

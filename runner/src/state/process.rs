@@ -2,11 +2,20 @@
 
 use std::fs;
 
+use rustix::{
+    io::{self, Errno},
+    process::{Pid, test_kill_process},
+};
+
 /// Names this process: boot, PID namespace, process id, start time. Empty where the system does not say.
 pub(super) fn this() -> String {
     let place = place().unwrap_or_default();
-    let id = std::process::id();
-    started(id).map(|start| format!("{place}/{id}/{start}")).filter(|_| !place.is_empty()).unwrap_or_default()
+    let id = rustix::process::getpid().as_raw_nonzero().get();
+    let stat = stat(id).unwrap_or_default();
+    started(&stat)
+        .map(|start| format!("{place}/{id}/{start}"))
+        .filter(|_| !place.is_empty())
+        .unwrap_or_default()
 }
 
 /// Whether a named process was one of this very machine and PID namespace and is gone. What cannot be told is alive.
@@ -15,10 +24,18 @@ pub(super) fn is_gone(name: &str) -> bool {
     let (Some(start), Some(id), Some(there)) = (parts.next(), parts.next(), parts.next()) else {
         return false;
     };
-    let Some(here) = place() else { return false };
-    match id.parse() {
-        Ok(id) => here == there && started(id).as_deref() != Some(start),
-        Err(_) => false,
+    let Some(pid) = id.parse().ok().and_then(Pid::from_raw) else { return false };
+    // `/proc` may hide the processes of others (hidepid): that one is not there, only the kernel says.
+    place().is_some_and(|here| here == there)
+        && is_over(start, test_kill_process(pid), stat(pid.as_raw_nonzero().get()).as_deref())
+}
+
+/// Judges by what a signal would meet, and by what is known of the process that has the id now.
+fn is_over(start: &str, signal: io::Result<()>, stat: Option<&str>) -> bool {
+    match (signal, stat) {
+        (Err(Errno::SRCH), _) => true,
+        (_, Some(stat)) => started(stat) != Some(start),
+        (_, None) => false,
     }
 }
 
@@ -29,13 +46,17 @@ fn place() -> Option<String> {
     Some(format!("{}/{}", boot.trim(), namespace.display()))
 }
 
-/// When a process started, in ticks since the boot.
-fn started(id: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+/// What the kernel tells of a process; `None` where it is hidden or gone.
+fn stat(id: i32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{id}/stat")).ok()
+}
+
+/// When a process started, in ticks since the boot; `None` where it has ended.
+fn started(stat: &str) -> Option<&str> {
     // The name in parentheses may hold spaces: fields are counted from behind it. A zombie holds nothing any more.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let state = fields.first()?;
-    (*state != "Z" && *state != "X").then(|| fields.get(19).map(|start| (*start).to_owned()))?
+    (*state != "Z" && *state != "X").then(|| fields.get(19).copied())?
 }
 
 #[cfg(test)]
@@ -54,5 +75,20 @@ mod tests {
     fn takes_what_it_cannot_judge_for_alive() {
         assert!(!is_gone(""));
         assert!(!is_gone("another-boot/pid:[1]/1/1"));
+    }
+
+    #[test]
+    fn takes_a_process_that_it_may_not_look_at_for_alive() {
+        assert!(!is_over("77", Err(Errno::PERM), None));
+        assert!(!is_over("77", Ok(()), None));
+        assert!(is_over("77", Err(Errno::SRCH), None));
+    }
+
+    #[test]
+    fn knows_a_reused_id_and_a_zombie() {
+        let stat = |state: &str| format!("4242 (mesh run) {state} {} 77 0", ["0"; 18].join(" "));
+        assert!(!is_over("77", Ok(()), Some(&stat("S"))));
+        assert!(is_over("76", Err(Errno::PERM), Some(&stat("S"))));
+        assert!(is_over("77", Ok(()), Some(&stat("Z"))));
     }
 }

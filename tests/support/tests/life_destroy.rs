@@ -90,10 +90,10 @@ fn names_everything_that_is_left_and_leaves_strangers_alone() {
         false
     });
     assert_eq!(named.len() - others.len(), 15, "{finished}");
-    // Nothing makes this pod anew, so its sidecar stays in it.
+    // Nothing makes this pod anew, so its sidecar stays in it; and what is left is not forgotten.
     let command = "keep the manifest of what nobody makes again, then run `kubectl delete pod -n shop debug`";
     let debug = ("made by others, its sidecar by istiod".to_owned(), command.to_owned());
-    assert_eq!(others, BTreeMap::from([("Pod shop/debug".to_owned(), debug)]), "{finished}");
+    assert_eq!(others, BTreeMap::from([("Pod shop/debug".to_owned(), debug), record()]), "{finished}");
     untouched(&before, &after, &finished);
 
     // The injected application runs on, without its sidecars, and nothing asks for them any more.
@@ -192,12 +192,18 @@ fn namespace_with_a_strangers_object_is_kept_and_named() {
     let owner = "made by step base of this pipeline; objects of others are in it".to_owned();
     let command = "look what is in it: kubectl api-resources --namespaced --verbs=list -o name \
                    | xargs -n1 kubectl get -n istio-system";
-    let left = BTreeMap::from([(format!("Namespace {MESH}"), (owner, command.to_owned()))]);
+    let left = BTreeMap::from([(format!("Namespace {MESH}"), (owner, command.to_owned())), record()]);
     assert_eq!(residue(&finished), left, "{finished}");
     let after = settled(&cluster);
     after.of("ConfigMap", "istio-system/theirs");
     let left: Vec<&str> = after.names("Secret").filter(|name| name.starts_with(MESH)).collect();
     assert_eq!(left, Vec::<&str>::new());
+
+    // Once they have gone, the next destroy takes the rest.
+    cluster.kubectl(["delete", "configmap", "theirs", "-n", MESH]);
+    scene.destroy(&[]).run().expect_code(0);
+    assert!(cluster.objects().find("Namespace", MESH).is_none());
+    assert!(cluster.objects().find("Secret", "default/meshrun.prod").is_none());
 }
 
 #[test]
@@ -235,6 +241,13 @@ fn containers(objects: &Objects) -> Vec<String> {
         .map(|container| container["name"].as_str().unwrap_or_default().to_owned())
         .collect();
     names.into_iter().collect()
+}
+
+/// The inventory, which is named as long as it has to remember something.
+fn record() -> (String, (String, String)) {
+    let owner = "made by meshrun, which has to know what else is left";
+    let command = "kubectl delete secret meshrun.prod -n default, once nothing else is";
+    ("Secret default/meshrun.prod".to_owned(), (owner.to_owned(), command.to_owned()))
 }
 
 /// What the report says is left, by `Kind name`: whose it is, and the command that removes it.

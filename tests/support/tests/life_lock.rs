@@ -1,6 +1,6 @@
 //! Two runs of one pipeline: one works, the other says who does; a holder that died holds nothing.
 
-use std::time::Duration;
+use std::{ffi::OsStr, time::Duration};
 
 use meshrun_tests::{Cluster, Meshrun, cluster, fixtures};
 use serde_json::json;
@@ -74,12 +74,43 @@ fn killed_holder_of_this_machine_holds_nothing() {
 #[test]
 fn silent_holder_of_another_machine_loses_the_lock_when_its_lease_expires() {
     let cluster = cluster();
-    let now = now();
-    let lease = holder_of_another_machine(&cluster, &now);
+    let lease = holder_of_another_machine(&cluster, &ago(0));
     cluster.apply(&lease.path().join("lease.json"));
     command(&cluster, &["run"]).run().expect_code(5).expect_text("locked by someone@elsewhere");
     let waited = command(&cluster, &["run", "--wait-lock", "40s"]).run().expect_code(0);
     assert!(waited.elapsed > Duration::from_secs(5), "{waited}");
+}
+
+#[test]
+fn holder_whose_clock_may_be_behind_is_watched_before_its_lock_is_taken() {
+    let cluster = cluster();
+    let lease = holder_of_another_machine(&cluster, &ago(20));
+    cluster.apply(&lease.path().join("lease.json"));
+    let watching = command(&cluster, &["run"]).start();
+    std::thread::sleep(Duration::from_secs(6));
+    let renewed = holder_of_another_machine(&cluster, &ago(20));
+    cluster.apply(&renewed.path().join("lease.json"));
+    watching.wait().expect_code(5).expect_text("locked by someone@elsewhere");
+
+    // Now it is silent.
+    let waited = command(&cluster, &["run"]).run().expect_code(0);
+    assert!(waited.elapsed >= Duration::from_secs(15), "{waited}");
+}
+
+#[test]
+fn run_whose_lock_another_took_has_failed_and_says_so() {
+    let cluster = cluster();
+    if stuck(&cluster).is_none() {
+        return;
+    }
+    let running = command(&cluster, &["run", "--report", "json"]).start();
+    running.wait_for_line("the wait for istiod", |line| line.contains("\"waiting\""));
+    let lease = holder_of_another_machine(&cluster, &ago(0));
+    cluster.kubectl([OsStr::new("replace"), "-f".as_ref(), lease.path().join("lease.json").as_os_str()]);
+    let ended = running.wait().expect_code(1);
+    ended.expect_text("the lock was lost: somebody else took it").expect_text("\"outcome\":\"failed\"");
+    let lease = cluster.get("lease", "default", "meshrun.prod");
+    assert_eq!(lease["spec"]["holderIdentity"], "someone@elsewhere");
 }
 
 #[test]
@@ -105,9 +136,11 @@ fn holder_of_another_machine(_: &Cluster, renewed: &str) -> tempfile::TempDir {
     directory
 }
 
-/// The time as the cluster's clock has it, which is this machine's.
-fn now() -> String {
-    let output = std::process::Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S.000000Z"]).output();
+/// The time so many seconds ago, as the cluster's clock has it, which is this machine's.
+fn ago(seconds: u32) -> String {
+    let when = format!("{seconds} seconds ago");
+    let output =
+        std::process::Command::new("date").args(["-u", "-d", &when, "+%Y-%m-%dT%H:%M:%S.%6NZ"]).output();
     String::from_utf8(output.expect("date starts").stdout).expect("text").trim().to_owned()
 }
 

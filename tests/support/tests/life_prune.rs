@@ -81,6 +81,91 @@ fn step_that_left_the_pipeline_is_deleted_after_a_yes() {
     cluster.objects().of("Deployment", "istio-system/kiali");
 }
 
+/// What a plan deletes, as `step: Kind name`.
+fn deletions(planned: &Finished) -> Vec<String> {
+    let plan: Value = serde_json::from_str(&planned.stdout).expect("JSON");
+    let mut found = Vec::new();
+    for step in plan["steps"].as_array().expect("steps") {
+        let actions = step["actions"].as_array().expect("actions");
+        for change in actions.iter().flat_map(|action| action["changes"].as_array().expect("changes")) {
+            if change["verb"] == "delete" {
+                let object = &change["object"];
+                let name = |field: &str| object[field].as_str().unwrap_or_default();
+                found.push(format!(
+                    "{}: {} {}",
+                    step["id"].as_str().unwrap_or_default(),
+                    name("kind"),
+                    name("name")
+                ));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn object_that_left_its_chart_is_deleted_by_its_step_and_forgotten() {
+    let cluster = cluster();
+    let prod = fixtures::pipeline("prod.yaml");
+    meshrun(&cluster, &["run"], &prod).expect_code(0);
+    let without = "--set=steps.istiod.with.values.global.defaultPodDisruptionBudget.enabled=false";
+    let planned = meshrun(&cluster, &["plan", "-o", "json", without], &prod).expect_code(0);
+    assert_eq!(deletions(&planned), ["istiod: PodDisruptionBudget istiod"]);
+    meshrun(&cluster, &["run", without], &prod).expect_code(6).expect_text("delete PodDisruptionBudget");
+    meshrun(&cluster, &["run", without, "--yes"], &prod).expect_code(0).expect_text("1 deleted");
+
+    // One that somebody else makes bears the same name, and is theirs.
+    let budget =
+        ["create", "pdb", "istiod", "-n", "istio-system", "--selector=app=istiod", "--min-available=1"];
+    cluster.kubectl(budget);
+    let before = cluster.objects().snapshot();
+    let finished = meshrun(&cluster, &["run", without, "--yes"], &prod).expect_code(0);
+    before.assert_unchanged(&cluster.objects().snapshot(), &finished);
+}
+
+/// The pipeline with a step under another name.
+fn renamed(directory: &TempDir, from: &str, to: &str) -> PathBuf {
+    let text = fs_err::read_to_string(fixtures::pipeline("prod.yaml")).expect("a pipeline");
+    let text = text
+        .replace(&format!("- id: {from}\n"), &format!("- id: {to}\n"))
+        .replace(&format!("[{from}]"), &format!("[{to}]"))
+        .replace(&format!("[{from}, "), &format!("[{to}, "))
+        .replace(&format!(", {from}, "), &format!(", {to}, "))
+        .replace(&format!(", {from}]"), &format!(", {to}]"))
+        .replace(&format!("steps.{from}."), &format!("steps.{to}."));
+    let file = directory.path().join("prod.yaml");
+    fs_err::write(&file, text).expect("a file");
+    file
+}
+
+#[test]
+fn step_under_another_name_takes_its_objects_along() {
+    let cluster = cluster();
+    let directory = TempDir::new().expect("a directory");
+    meshrun(&cluster, &["run"], &fixtures::pipeline("prod.yaml")).expect_code(0);
+    let file = renamed(&directory, "gateway", "ingress");
+    // A run of something else does not take them for abandoned.
+    let before = cluster.objects().snapshot();
+    let finished = meshrun(&cluster, &["run", "--yes", "--only=base"], &file).expect_code(0);
+    before.assert_unchanged(&cluster.objects().snapshot(), &finished);
+
+    let finished = meshrun(&cluster, &["run"], &file).expect_code(0).expect_text("nothing to change");
+    let changes = before.changes(&cluster.objects().snapshot());
+    assert_eq!(changes, ["changed Secret default/meshrun.prod"], "{finished}");
+    let status = meshrun(&cluster, &["status", "-o", "json"], &file).expect_code(0);
+    let status: Value = serde_json::from_str(&status.stdout).expect("JSON");
+    let steps: Vec<&Value> =
+        status["steps"].as_array().expect("steps").iter().map(|step| &step["step"]).collect();
+    assert!(
+        steps.contains(&&Value::from("ingress")) && !steps.contains(&&Value::from("gateway")),
+        "{status}"
+    );
+    // Nothing is left to be recorded.
+    let before = cluster.objects().snapshot();
+    let finished = meshrun(&cluster, &["run"], &file).expect_code(0);
+    before.assert_unchanged(&cluster.objects().snapshot(), &finished);
+}
+
 #[test]
 fn step_that_is_skipped_keeps_what_it_made() {
     let cluster = cluster();

@@ -52,7 +52,9 @@ pub(super) fn take_off(reach: &Reach, cx: &Cx<'_>, mut plan: Plan) -> Result<(Pl
         }
         if !restarted.is_empty() {
             let reason = format!("pods run a proxy of {}", reach.plane.istiod());
-            plan = plan.restart(&format!("restart-{namespace}"), restarted, &reason);
+            // A workload that does not come up again for reasons of its own must not keep the mesh from going: what still
+            // has a sidecar at the end is reported.
+            plan = plan.restart(&format!("restart-{namespace}"), restarted, &reason).optional();
         }
         if !meshed.pods.is_empty() {
             plan = plan.diagnostic(no_restart(&namespace, &meshed.pods));
@@ -76,6 +78,7 @@ fn meshed(reach: &Reach, cx: &Cx<'_>, asking: &BTreeSet<String>) -> Result<BTree
         let namespace = namespace_of(&pod);
         if namespace == reach.plane.namespace
             || !is_meshed(&pod)
+            || !pod["metadata"]["deletionTimestamp"].is_null()
             || !reach.injected(&pod, asking.contains(namespace))
         {
             continue;

@@ -30,7 +30,7 @@ impl Live {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (mut config, context) = config(options).await?;
         config.connect_timeout = Some(Duration::from_secs(10));
-        // Watches live longer than any read time-out; a hanging server is noticed by the steps' own time limits.
+        // Watches live longer than any read time-out, and end with the waits that need them; `send` bounds the rest.
         config.read_timeout = None;
         config.default_retry = false;
         let server = config.cluster_url.to_string();

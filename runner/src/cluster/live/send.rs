@@ -8,6 +8,7 @@ use http::{Request, StatusCode, header::RETRY_AFTER};
 use http_body_util::BodyExt;
 use kube::{Client, client::Body, core::Status};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout};
 
 use super::failure::failure;
 use crate::cluster::{ClusterError, ErrorKind, Result};
@@ -21,6 +22,8 @@ const BACKOFF: [Duration; 6] = [
     Duration::from_millis(1600),
     Duration::from_millis(3200),
 ];
+/// How long an attempt may take: longer than an API server lets a request take, webhooks included.
+const LIMIT: Duration = Duration::from_secs(60);
 /// The longest pause that a server can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -47,13 +50,31 @@ pub(super) async fn send<T: DeserializeOwned>(
     request: Request<Vec<u8>>,
     repeat: Repeat,
 ) -> Result<T> {
+    send_within(LIMIT, client, doing, request, repeat).await
+}
+
+/// Sends a request whose attempts may each take so long; a server that is silent is asked twice.
+async fn send_within<T: DeserializeOwned>(
+    limit: Duration,
+    client: &Client,
+    doing: &str,
+    request: Request<Vec<u8>>,
+    repeat: Repeat,
+) -> Result<T> {
+    let began = Instant::now();
     let mut waits = BACKOFF.iter();
     loop {
-        let Refused { error, pause } = match attempt(client, doing, request.clone()).await {
-            Ok(answer) => return Ok(answer),
-            Err(refused) => refused,
+        let answer = timeout(limit, attempt(client, doing, request.clone())).await;
+        let Refused { error, pause } = match answer {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(refused)) => refused,
+            Err(_) => {
+                let message = format!("no answer within {}", humantime::format_duration(limit));
+                Refused { error: ClusterError::new(doing, ErrorKind::Unreachable, message), pause: None }
+            }
         };
-        let may_pass = matches!(error.kind, ErrorKind::ServerBusy | ErrorKind::Unreachable);
+        let may_pass = matches!(error.kind, ErrorKind::ServerBusy | ErrorKind::Unreachable)
+            && began.elapsed() < limit * 2;
         let again = may_pass && (repeat == Repeat::Safe || pause.is_some());
         let Some(wait) = waits.next().filter(|_| again) else { return Err(error) };
         let wait = pause.unwrap_or_default().clamp(*wait, LONGEST_PAUSE);
@@ -179,5 +200,32 @@ mod tests {
         let refusal = "403 Forbidden|{\"kind\":\"Status\",\"code\":403,\"message\":\"not you\"}";
         let result = check(Method::GET, Repeat::Safe, vec![refusal]).await;
         assert_eq!(result, Err("ask: not you".into()));
+    }
+
+    #[tokio::test]
+    async fn gives_up_on_a_server_that_takes_the_request_and_never_answers() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let asked = tokio::spawn(async move {
+            let mut taken = Vec::new();
+            while let Ok(Ok((stream, _))) = timeout(Duration::from_secs(2), listener.accept()).await {
+                taken.push(stream);
+            }
+            taken.len()
+        });
+        let mut config = Config::new(format!("http://{address}").parse().expect("an address"));
+        config.default_retry = false;
+        let client = Client::try_from(config).expect("a client");
+        let ask = |repeat| {
+            let request = built("ask", Request::get("/x")).expect("a request");
+            send_within::<Value>(Duration::from_millis(200), &client, "ask", request, repeat)
+        };
+        for repeat in [Repeat::Safe, Repeat::Never] {
+            let error = ask(repeat).await.expect_err("nobody answers");
+            assert_eq!(error.to_string(), "ask: no answer within 200ms");
+            assert!(error.retryable());
+        }
+        assert_eq!(asked.await.expect("it counts"), 3, "what may be repeated is asked twice");
     }
 }

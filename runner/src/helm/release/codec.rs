@@ -45,6 +45,19 @@ impl Stored {
         secrets.into_iter().filter(is_record).max_by_key(revision).map(Self::decode).transpose()
     }
 
+    /// Reads the newest revision of one release, and after it older ones that still count as deployed: none, unless a
+    /// helm was killed or failed on the way.
+    ///
+    /// # Errors
+    /// Where one cannot be read; those before are not looked into.
+    pub fn current(secrets: Vec<Object>) -> Result<Vec<Self>, HelmError> {
+        let mut records: Vec<Object> = secrets.into_iter().filter(is_record).collect();
+        records.sort_by_key(|secret| std::cmp::Reverse(revision(secret)));
+        let deployed = |secret: &Object| secret.label("status") == Some(Status::Deployed.as_str());
+        let current = records.into_iter().enumerate().filter(|(index, one)| *index == 0 || deployed(one));
+        current.map(|(_, secret)| Self::decode(secret)).collect()
+    }
+
     /// Records that helm would remove to keep `keep` of a release, oldest first; the deployed one always stays.
     pub fn expired(secrets: &[Object], keep: usize) -> Vec<ObjectRef> {
         let mut records: Vec<_> = secrets.iter().filter(|secret| is_record(secret)).collect();
