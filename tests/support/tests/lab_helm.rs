@@ -140,8 +140,14 @@ fn releases_made_by_helm_are_taken_over() {
         cluster.helm(helm, ["install", "istio-base", &chart("base"), "-n", MESH]);
         cluster.helm(helm, ["install", "istiod", &chart("istiod"), "-n", MESH, "--wait"]);
         let uid = cluster.get("deployment", MESH, "istiod")["metadata"]["uid"].clone();
-        let finished = cluster.meshrun(["run"]).arg(fixtures::pipeline("minimal.yaml")).run().expect_code(0);
-        let finished = finished.expect_text(" adopted");
+        let finished = cluster
+            .meshrun(["run", "--verbose"])
+            .arg(fixtures::pipeline("minimal.yaml"))
+            .run()
+            .expect_code(0);
+        // Helm 4 applies as meshrun does in its name: there the fields have their owner already.
+        let told = if helm == Helm::V3 { "adopted" } else { "unchanged" };
+        let finished = finished.expect_text(&format!("{told} Deployment istio-system/istiod"));
         assert_eq!(cluster.get("deployment", MESH, "istiod")["metadata"]["uid"], uid, "{helm:?}\n{finished}");
         let again = cluster.meshrun(["run"]).arg(fixtures::pipeline("minimal.yaml")).run().expect_code(0);
         again.expect_text("nothing to change");

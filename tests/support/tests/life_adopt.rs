@@ -1,7 +1,7 @@
 //! A mesh that people installed with the guide's commands is taken over: the run changes what its corrections say, and
 //! from then on every field has one owner.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshrun_tests::{Cluster, Helm, Objects, cluster, fixtures};
 use serde_json::Value;
@@ -77,7 +77,46 @@ const MANIFEST: &str = r#"{ "apiVersion": "v1", "kind": "List", "items": [
 ] }"#;
 
 /// The fields that the run changes, each of which `prod.yaml` explains.
-const CORRECTIONS: [&str; 0] = [];
+const CORRECTIONS: [&str; 29] = [
+    // num_trusted_proxies 0; the providers that step 8 names are defined.
+    "ConfigMap istio-system/istio: .data.mesh",
+    // Kiali may only look; no traces from Tempo at 1.74.
+    "ConfigMap istio-system/kiali: .data.config.yaml",
+    // Two istiods.
+    "Deployment istio-system/istiod: .spec.replicas",
+    // Three variables that say what istiod does anyway.
+    "Deployment istio-system/istiod: .spec.template.spec.containers[discovery].env[EXTERNAL_ISTIOD].name",
+    "Deployment istio-system/istiod: .spec.template.spec.containers[discovery].env[EXTERNAL_ISTIOD].value",
+    "Deployment istio-system/istiod: .spec.template.spec.containers[discovery].env[PILOT_ENABLE_CROSS_CLUSTER_WORKLOAD_ENTRY].name",
+    "Deployment istio-system/istiod: .spec.template.spec.containers[discovery].env[PILOT_ENABLE_CROSS_CLUSTER_WORKLOAD_ENTRY].value",
+    "Deployment istio-system/istiod: .spec.template.spec.containers[discovery].env[PILOT_ENABLE_WORKLOAD_ENTRY_AUTOREGISTRATION].name",
+    "Deployment istio-system/istiod: .spec.template.spec.containers[discovery].env[PILOT_ENABLE_WORKLOAD_ENTRY_AUTOREGISTRATION].value",
+    // Follows its configuration; a signing key that stays the same at every rendering.
+    "Deployment istio-system/kiali: .spec.template.metadata.annotations.checksum/config",
+    "Deployment istio-system/kiali: .spec.template.spec.containers[kiali].volumeMounts[kiali-signing-key].mountPath",
+    "Deployment istio-system/kiali: .spec.template.spec.containers[kiali].volumeMounts[kiali-signing-key].name",
+    "Deployment istio-system/kiali: .spec.template.spec.volumes[kiali-signing-key].name",
+    "Deployment istio-system/kiali: .spec.template.spec.volumes[kiali-signing-key].secret.defaultMode",
+    "Deployment istio-system/kiali: .spec.template.spec.volumes[kiali-signing-key].secret.optional",
+    "Deployment istio-system/kiali: .spec.template.spec.volumes[kiali-signing-key].secret.secretName",
+    // No redirect and no HTTPS until the certificate is there.
+    "Gateway istio-system/default-gateway: .spec.servers[0].tls.httpsRedirect",
+    "Gateway istio-system/default-gateway: .spec.servers[1].hosts[0]",
+    "Gateway istio-system/default-gateway: .spec.servers[1].port.name",
+    "Gateway istio-system/default-gateway: .spec.servers[1].port.number",
+    "Gateway istio-system/default-gateway: .spec.servers[1].port.protocol",
+    "Gateway istio-system/default-gateway: .spec.servers[1].tls.credentialName",
+    "Gateway istio-system/default-gateway: .spec.servers[1].tls.mode",
+    // One istiod could not be drained.
+    "HorizontalPodAutoscaler istio-system/istiod: .spec.minReplicas",
+    // No cluster of AWS, so none of its annotations.
+    "Service istio-system/istio-gateway: .metadata.annotations.service.beta.kubernetes.io/aws-load-balancer-backend-protocol",
+    "Service istio-system/istio-gateway: .metadata.annotations.service.beta.kubernetes.io/aws-load-balancer-cross-zone-load-balancing-enabled",
+    "Service istio-system/istio-gateway: .metadata.annotations.service.beta.kubernetes.io/aws-load-balancer-type",
+    // Logs on standard output too, and the sampling of step 3 where it is read.
+    "Telemetry istio-system/default: .spec.accessLogging[0].providers[envoy].name",
+    "Telemetry istio-system/default: .spec.tracing[0].randomSamplingPercentage",
+];
 
 /// Runs the guide's commands by hand.
 fn guide(cluster: &Cluster) {
@@ -131,7 +170,6 @@ fn mesh_of_the_guide_is_taken_over() {
         .collect();
     assert_eq!(adopted("helm"), helms);
     assert!(helms.len() > 40, "{helms:?}");
-    assert_eq!(changed_fields(&changes), CORRECTIONS);
     let told = cluster.meshrun(["plan"]).arg(fixtures::pipeline("prod.yaml")).run().expect_code(0);
     let told =
         told.expect_text("Gateway istio-system/default-gateway (taken over from kubectl-client-side-apply)");
@@ -159,6 +197,7 @@ fn mesh_of_the_guide_is_taken_over() {
     assert!(unsaid.is_empty(), "written without having been said: {unsaid:?}\n{finished}");
 
     let after = cluster.objects();
+    assert_eq!(changed_fields(&before, &after), CORRECTIONS, "{finished}");
     // The same mesh as a fresh one; the records of the releases are the next revisions.
     let is_record = |key: &String| key.contains("sh.helm.release") || key.contains("Secret default/meshrun.");
     for (key, object) in wanted.iter().filter(|(key, _)| !is_record(key)) {
@@ -195,18 +234,57 @@ fn mesh_of_the_guide_is_taken_over() {
     snapshot.assert_unchanged(&cluster.objects().snapshot(), &again);
 }
 
-/// What changes in objects that are there already: object and field, sorted.
-fn changed_fields(changes: &[Value]) -> Vec<String> {
-    let there =
-        changes.iter().filter(|change| change["verb"] != "create" && change["verb"] != "create-later");
-    let fields = there.flat_map(|change| {
-        let fields = change["fields"].as_array().cloned().unwrap_or_default();
-        let path = |field: &Value| field["path"].as_str().unwrap_or_default().to_owned();
-        fields.into_iter().map(move |field| format!("{}: {}", key(change), path(&field)))
-    });
-    let mut fields: Vec<String> = fields.collect();
-    fields.sort();
-    fields
+/// What is not the same in objects that were there before, as `Kind name: field`.
+fn changed_fields(before: &Objects, after: &Objects) -> Vec<String> {
+    let mut changed = Vec::new();
+    for key in before
+        .keys(|object| is_updated_by(object, "helm") || is_updated_by(object, "kubectl-client-side-apply"))
+    {
+        let (kind, name) = key.split_once(' ').expect("kind and name");
+        // The records of releases are superseded, not changed.
+        let Some(object) = after.find(kind, name).filter(|_| kind != "Secret") else { continue };
+        let (mut was, mut is) = (BTreeMap::new(), BTreeMap::new());
+        leaves("", before.of(kind, name), &mut was);
+        leaves("", object, &mut is);
+        let paths: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+        changed.extend(
+            paths
+                .into_iter()
+                .filter(|path| was.get(*path) != is.get(*path))
+                .map(|path| format!("{key}: {path}")),
+        );
+    }
+    changed
+}
+
+/// The values of an object by their paths; named items of a list go by their name, and what the server keeps about an
+/// object is left out.
+fn leaves(path: &str, value: &Value, found: &mut BTreeMap<String, String>) {
+    const KEPT: [&str; 6] = [
+        ".status",
+        ".metadata.managedFields",
+        ".metadata.resourceVersion",
+        ".metadata.generation",
+        ".metadata.annotations.deployment.kubernetes.io/revision",
+        ".metadata.annotations.kubectl.kubernetes.io/last-applied-configuration",
+    ];
+    match value {
+        _ if KEPT.contains(&path) => {}
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                leaves(&format!("{path}.{name}"), value, found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let name = item["name"].as_str().map_or_else(|| index.to_string(), str::to_owned);
+                leaves(&format!("{path}[{name}]"), item, found);
+            }
+        }
+        value => {
+            found.insert(path.to_owned(), value.to_string());
+        }
+    }
 }
 
 /// What helm made and the pipeline does not: nothing is taken from it.
