@@ -26,12 +26,13 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) struct Tools {
     pub(crate) lab: PathBuf,
     pub(crate) helm: PathBuf,
+    pub(crate) kubectl: PathBuf,
     pub(crate) charts: PathBuf,
 }
 
 impl Tools {
     /// Takes what `MESHRUN_LAB`, `MESHRUN_HELM` and `MESHRUN_CHARTS` name; else the scripts of the lab make the first
-    /// two, and the charts lie in `../shared/charts`.
+    /// two, as they make kubectl, and the charts lie in `../shared/charts`.
     pub(crate) fn find() -> Result<Self> {
         let lab_dir = root().join("tests/lab");
         let named = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
@@ -45,6 +46,7 @@ impl Tools {
         Ok(Self {
             lab: named("MESHRUN_LAB").map_or_else(|| script("build.sh", None), Ok)?,
             helm: named("MESHRUN_HELM").map_or_else(|| script("tools.sh", Some("helm")), Ok)?,
+            kubectl: script("tools.sh", Some("kubectl"))?,
             charts,
         })
     }

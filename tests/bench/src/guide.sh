@@ -1,13 +1,13 @@
-# The manual guide, steps 1 to 8 and 10. HELM, CHARTS and WAIT (`--wait` or nothing) come from outside.
-apply() { kubectl apply -f - >/dev/null; }
+# The manual guide, steps 1 to 8 and 10. HELM, KUBECTL, CHARTS and WAIT (`--wait` or nothing) come from outside.
+apply() { "$KUBECTL" apply -f - >/dev/null; }
 install() {
     local release=$1 chart=$2
     shift 2
     "$HELM" upgrade --install "$release" "$CHARTS/$chart.tgz" --namespace istio-system $WAIT "$@" >/dev/null
 }
 
-kubectl create namespace istio-system --dry-run=client -o yaml | apply
-kubectl label namespace istio-system app.kubernetes.io/managed-by=manual --overwrite >/dev/null
+"$KUBECTL" create namespace istio-system --dry-run=client -o yaml | apply
+"$KUBECTL" label namespace istio-system app.kubernetes.io/managed-by=manual --overwrite >/dev/null
 
 install istio-base base-1.19.3 --set global.istioNamespace=istio-system
 
@@ -31,7 +31,7 @@ install istiod istiod-1.19.3 \
     --set meshConfig.defaultConfig.tracing.sampling=1.0
 
 for crd in gateways virtualservices destinationrules; do
-    while ! kubectl get crd "$crd.networking.istio.io" >/dev/null 2>&1; do sleep 10; done
+    while ! "$KUBECTL" get crd "$crd.networking.istio.io" >/dev/null 2>&1; do sleep 10; done
 done
 
 # The one fix: `--set-string`, because an annotation's value must be a string.

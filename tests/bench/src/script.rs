@@ -24,6 +24,7 @@ const SCRIPT: &str = include_str!("guide.sh");
 #[derive(Debug)]
 pub(crate) struct Script {
     helm: PathBuf,
+    kubectl: PathBuf,
     charts: PathBuf,
     kubeconfig: PathBuf,
     wait: bool,
@@ -32,12 +33,14 @@ pub(crate) struct Script {
 impl Script {
     /// The script with or without `--wait` at each helm.
     pub(crate) fn new(tools: &Tools, kubeconfig: &Path, wait: bool) -> Self {
-        Self { helm: tools.helm.clone(), charts: tools.charts.clone(), kubeconfig: kubeconfig.into(), wait }
+        let (helm, kubectl, charts) = (tools.helm.clone(), tools.kubectl.clone(), tools.charts.clone());
+        Self { helm, kubectl, charts, kubeconfig: kubeconfig.into(), wait }
     }
 
     pub(crate) fn run(&self) -> Result<f64> {
         let mut shell = Command::new("bash");
         shell.args(["-euc", SCRIPT]).env("HELM", &self.helm).env("CHARTS", &self.charts);
+        shell.env("KUBECTL", &self.kubectl);
         shell.env("KUBECONFIG", &self.kubeconfig).env("WAIT", if self.wait { "--wait" } else { "" });
         timed(&mut shell)
     }
@@ -47,7 +50,7 @@ impl Script {
     pub(crate) fn gateway_becomes_ready(&self) -> Result<bool> {
         let timeout = format!("--timeout={}s", PATIENCE.as_secs());
         let started = Instant::now();
-        let mut rollout = Command::new("kubectl");
+        let mut rollout = Command::new(&self.kubectl);
         rollout.args(["rollout", "status", "deployment/istio-gateway", "-n", "istio-system", &timeout]);
         rollout.env("KUBECONFIG", &self.kubeconfig).stdout(Stdio::null()).stderr(Stdio::null());
         let ready = rollout.status().context("start kubectl")?.success();

@@ -11,6 +11,7 @@ pub mod fixtures;
 pub mod http;
 mod lab;
 mod objects;
+pub mod plugins;
 mod process;
 pub mod sandbox;
 

@@ -168,6 +168,11 @@ impl Running {
         self.signal(Signal::INT);
     }
 
+    /// Sends SIGTERM, as `kill` and a CI system do.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
     /// Sends SIGKILL and waits for the end.
     pub fn kill(mut self) -> Finished {
         // Not by process id: one that has ended may be another process's by now.

@@ -141,6 +141,7 @@ fn releases_made_by_helm_are_taken_over() {
         cluster.helm(helm, ["install", "istiod", &chart("istiod"), "-n", MESH, "--wait"]);
         let uid = cluster.get("deployment", MESH, "istiod")["metadata"]["uid"].clone();
         let finished = cluster.meshrun(["run"]).arg(fixtures::pipeline("minimal.yaml")).run().expect_code(0);
+        let finished = finished.expect_text(" adopted");
         assert_eq!(cluster.get("deployment", MESH, "istiod")["metadata"]["uid"], uid, "{helm:?}\n{finished}");
         let again = cluster.meshrun(["run"]).arg(fixtures::pipeline("minimal.yaml")).run().expect_code(0);
         again.expect_text("nothing to change");

@@ -143,3 +143,25 @@ fn ago(seconds: u32) -> String {
         std::process::Command::new("date").args(["-u", "-d", &when, "+%Y-%m-%dT%H:%M:%S.%6NZ"]).output();
     String::from_utf8(output.expect("date starts").stdout).expect("text").trim().to_owned()
 }
+
+#[test]
+fn of_two_runs_begun_at_the_same_moment_one_works_and_the_other_names_it() {
+    let cluster = cluster();
+    for _ in 0..3 {
+        let runs = [(); 2].map(|()| command(&cluster, &["run"]).start());
+        let pids = runs.each_ref().map(|run| run.pid());
+        let mut ended = runs.map(|run| run.wait());
+        let mut winner = pids[0];
+        if ended[0].code == Some(5) {
+            ended.reverse();
+            winner = pids[1];
+        }
+        let [worked, refused] = ended;
+        let worked = worked.expect_code(0).expect_text("created");
+        let refused = refused.expect_code(5).expect_text("pipeline `prod` is locked by");
+        let refused = refused.expect_text(&format!("process {winner}"));
+        assert!(!refused.stdout.contains("apply "), "it worked too\n{refused}{worked}");
+        command(&cluster, &["run"]).run().expect_code(0).expect_text("nothing to change");
+        cluster.reset();
+    }
+}
