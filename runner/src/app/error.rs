@@ -11,7 +11,7 @@ use crate::{
     plan::PlanError,
     plugin::PluginError,
     report::ReportError,
-    spec::SpecError,
+    spec::{Pipeline, SpecError},
     state::lock::LockError,
 };
 
@@ -47,10 +47,16 @@ impl AppError {
         self
     }
 
-    /// An error of a step, before anything has run.
-    pub(super) fn of_step(step: &StepId, error: PlanError) -> Self {
+    /// An error of a step, before anything has run; where the input is to blame, at its place in the file.
+    pub(super) fn of_step(pipeline: &Pipeline, step: &StepId, error: PlanError) -> Self {
         let mut error = Self::from(error);
         error.message = format!("step `{step}`: {}", error.message);
+        if let (ExitCode::BadInput, None, Some(step)) =
+            (error.code, &error.findings, pipeline.step(step.as_str()))
+        {
+            let findings = vec![step.error_of_uses(error.message.clone(), error.hint.take())];
+            error.findings = Some(SpecError { findings }.render());
+        }
         error
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn run(global: &GlobalArgs, args: PlanArgs) -> Result<ExitCode,
     let planned = planner
         .plan_all(&selection, &inventory.snapshot().await)
         .await
-        .map_err(|(step, error)| AppError::of_step(&step, error))?;
+        .map_err(|(step, error)| AppError::of_step(planner.pipeline(), &step, error))?;
 
     let text = match args.output {
         PlanFormat::Text => render::text(&planned.plan, &style(global, args.verbose)),

@@ -28,7 +28,7 @@ pub(super) async fn run(global: &GlobalArgs, args: RehearseArgs) -> Result<ExitC
     let planned = planner
         .plan_all(&selection, &Inventory::empty(""))
         .await
-        .map_err(|(step, error)| AppError::of_step(&step, error))?;
+        .map_err(|(step, error)| AppError::of_step(planner.pipeline(), &step, error))?;
     let rest = Rest {
         inventory: None,
         consent: Consent::Everything,

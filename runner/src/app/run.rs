@@ -89,7 +89,7 @@ async fn plan(
     let planned = planner
         .plan_all(selection, &inventory.snapshot().await)
         .await
-        .map_err(|(step, error)| AppError::of_step(&step, error))?;
+        .map_err(|(step, error)| AppError::of_step(planner.pipeline(), &step, error))?;
     if let Some(file) = file {
         plan_file::hold_to(file, &planned.plan, &planner.inputs(&planned))?;
     }

@@ -35,7 +35,7 @@ pub(super) async fn run(global: &GlobalArgs, args: VendorArgs) -> Result<ExitCod
     let planned = planner
         .plan_all(&selection, &Inventory::empty(""))
         .await
-        .map_err(|(step, error)| AppError::of_step(&step, error))?;
+        .map_err(|(step, error)| AppError::of_step(planner.pipeline(), &step, error))?;
     let mut charts: Vec<Chart> = Vec::new();
     for work in planned.steps.values().flat_map(|step| &step.works) {
         if let WorkKind::Release(release) = &work.kind

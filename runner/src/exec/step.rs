@@ -130,8 +130,11 @@ async fn once(
         ));
     }
     if let Some(inventory) = executor.inventory.as_ref().filter(|_| executor.may_write) {
-        let pipeline = executor.planner.pipeline();
-        inventory.record(&step.id, planned.entry(step), |id| pipeline.step(id.as_str()).is_some()).await?;
+        let (pipeline, entry) = (executor.planner.pipeline(), planned.entry(step));
+        // A step that only looks has nothing that could be taken away.
+        if planned.changes() || !entry.is_empty() {
+            inventory.record(&step.id, entry, |id| pipeline.step(id.as_str()).is_some()).await?;
+        }
     }
     action::run_all(&context, &planned.works, &planned.plan.actions).await?;
     let deleted: BTreeSet<ObjectRef> = planned.deleted().cloned().collect();

@@ -94,8 +94,10 @@ impl Planned {
     pub fn recorded(&self, inventory: &Inventory, pipeline: &Pipeline) -> Inventory {
         let mut inventory = inventory.clone();
         for (id, planned) in &self.steps {
-            if let Some(step) = pipeline.step(id.as_str()) {
-                inventory.add(id, planned.entry(step), |id| pipeline.step(id.as_str()).is_some());
+            let Some(step) = pipeline.step(id.as_str()) else { continue };
+            let entry = planned.entry(step);
+            if !entry.is_empty() {
+                inventory.add(id, entry, |id| pipeline.step(id.as_str()).is_some());
             }
         }
         inventory

@@ -109,7 +109,8 @@ impl Inventory {
 }
 
 impl Entry {
-    fn is_empty(&self) -> bool {
+    /// Whether there is nothing to take away.
+    pub fn is_empty(&self) -> bool {
         self.objects.is_empty() && self.releases.is_empty()
     }
 
