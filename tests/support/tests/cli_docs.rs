@@ -23,10 +23,12 @@ fn blocks(document: &str, language: &str, with: &str) -> Vec<String> {
 }
 
 #[test]
-fn pipelines_of_the_reference_are_valid() {
+fn pipelines_of_the_documents_are_valid() {
     let examples = blocks("docs/pipeline.md", "yaml", "steps:");
     assert_eq!(examples.len(), 4, "{examples:?}");
-    for example in examples {
+    let first = blocks("README.md", "yaml", "steps:");
+    assert_eq!(first.len(), 1, "{first:?}");
+    for example in examples.into_iter().chain(first) {
         let sandbox = Sandbox::empty().file("mesh.yaml", MESH).file("example.yaml", &example);
         let matrix =
             if example.contains("matrix:") { "--matrix istio=1.19.3 --matrix cloud=gke" } else { "" };

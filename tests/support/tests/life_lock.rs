@@ -64,7 +64,7 @@ fn killed_holder_of_this_machine_holds_nothing() {
     assert!(waited.elapsed < Duration::from_secs(30), "{waited}");
 
     // Without waiting, too: the process is gone, nobody has to find out by a clock.
-    let lease = holder_of_another_machine(&cluster, "2000-01-01T00:00:00.000000Z");
+    let lease = holder_of_another_machine("2000-01-01T00:00:00.000000Z");
     cluster.apply(&lease.path().join("lease.json"));
     cluster.kubectl(["delete", "deployment", "kiali", "-n", "istio-system"]);
     command(&cluster, &["run"]).run().expect_code(0).expect_text("1 created");
@@ -74,7 +74,7 @@ fn killed_holder_of_this_machine_holds_nothing() {
 #[test]
 fn silent_holder_of_another_machine_loses_the_lock_when_its_lease_expires() {
     let cluster = cluster();
-    let lease = holder_of_another_machine(&cluster, &ago(0));
+    let lease = holder_of_another_machine(&ago(0));
     cluster.apply(&lease.path().join("lease.json"));
     command(&cluster, &["run"]).run().expect_code(5).expect_text("locked by someone@elsewhere");
     let waited = command(&cluster, &["run", "--wait-lock", "40s"]).run().expect_code(0);
@@ -84,11 +84,11 @@ fn silent_holder_of_another_machine_loses_the_lock_when_its_lease_expires() {
 #[test]
 fn holder_whose_clock_may_be_behind_is_watched_before_its_lock_is_taken() {
     let cluster = cluster();
-    let lease = holder_of_another_machine(&cluster, &ago(20));
+    let lease = holder_of_another_machine(&ago(20));
     cluster.apply(&lease.path().join("lease.json"));
     let watching = command(&cluster, &["run"]).start();
     std::thread::sleep(Duration::from_secs(6));
-    let renewed = holder_of_another_machine(&cluster, &ago(20));
+    let renewed = holder_of_another_machine(&ago(20));
     cluster.apply(&renewed.path().join("lease.json"));
     watching.wait().expect_code(5).expect_text("locked by someone@elsewhere");
 
@@ -105,7 +105,7 @@ fn run_whose_lock_another_took_has_failed_and_says_so() {
     }
     let running = command(&cluster, &["run", "--report", "json"]).start();
     running.wait_for_line("the wait for istiod", |line| line.contains("\"waiting\""));
-    let lease = holder_of_another_machine(&cluster, &ago(0));
+    let lease = holder_of_another_machine(&ago(0));
     cluster.kubectl([OsStr::new("replace"), "-f".as_ref(), lease.path().join("lease.json").as_os_str()]);
     let ended = running.wait().expect_code(1);
     ended.expect_text("the lock was lost: somebody else took it").expect_text("\"outcome\":\"failed\"");
@@ -117,14 +117,14 @@ fn run_whose_lock_another_took_has_failed_and_says_so() {
 fn lock_that_a_dead_run_left_is_cleared_by_a_run_that_has_nothing_to_do() {
     let cluster = cluster();
     command(&cluster, &["run"]).run().expect_code(0);
-    let lease = holder_of_another_machine(&cluster, "2000-01-01T00:00:00.000000Z");
+    let lease = holder_of_another_machine("2000-01-01T00:00:00.000000Z");
     cluster.apply(&lease.path().join("lease.json"));
     command(&cluster, &["run"]).run().expect_code(0).expect_text("nothing to change");
     assert!(cluster.kubectl(["get", "lease", "-n", "default"]).is_empty());
 }
 
 /// A Lease as a run on another machine takes it.
-fn holder_of_another_machine(_: &Cluster, renewed: &str) -> tempfile::TempDir {
+fn holder_of_another_machine(renewed: &str) -> tempfile::TempDir {
     let directory = tempfile::TempDir::new().expect("a directory");
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
