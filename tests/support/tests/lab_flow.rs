@@ -249,3 +249,24 @@ fn sigterm_stops_a_run_as_ctrl_c_does() {
         );
     }
 }
+
+#[test]
+fn second_ctrl_c_ends_a_run_that_cannot_stop() {
+    let cluster = cluster();
+    let Some(lab) = cluster.lab() else { return };
+    let (_scene, running) = waiting(&cluster);
+    // A server that hangs keeps the run from letting go of its lock.
+    lab.control("POST", "/apiserver", &json!({ "action": "pause" }));
+    running.interrupt();
+    running.wait_for_line("the stop", |line| line.contains("\"interrupted\""));
+    std::thread::sleep(Duration::from_secs(1));
+    let mut running = running;
+    let still = !running.has_ended();
+    let told = Instant::now();
+    running.interrupt();
+    let finished = running.wait();
+    lab.control("POST", "/apiserver", &json!({ "action": "resume" }));
+    assert!(still, "the first one was enough\n{finished}");
+    assert!(told.elapsed() < Duration::from_secs(2), "{finished}");
+    finished.expect_code(130);
+}

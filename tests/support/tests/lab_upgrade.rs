@@ -64,3 +64,17 @@ fn mesh_that_helm_installed_is_upgraded_with_its_crds() {
     cluster.helm(Helm::V3, ["install", "istiod", &istiod, "-n", MESH, "--wait"]);
     upgrade_and_go_on_with_helm(&cluster);
 }
+
+#[test]
+fn proxies_that_were_left_behind_are_named() {
+    let cluster = cluster();
+    let prod = |words: &[&str]| {
+        cluster.meshrun(words.iter().copied()).arg(fixtures::pipeline("prod.yaml")).run().expect_code(0)
+    };
+    prod(&["run"]);
+    prod(&["run", "--var", "istio=1.30.3", "--allow-skip", "--yes", "--only", "base,istiod"]);
+    // The gateway's pods keep their proxies. The injector names their revision in an annotation, not in a label.
+    let planned = prod(&["plan", "--var", "istio=1.30.3"]);
+    let planned = planned.expect_text("[istio/data-plane-behind]");
+    planned.expect_text("more than one minor older than 1.30.3: 2 proxies (istio-system/istio-gateway-");
+}
