@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -203,7 +203,7 @@ impl<'a> Chaos<'a> {
 }
 
 /// A run through the fault proxy that tells its events.
-fn run(cluster: &Cluster, lab: &Lab, pipeline: &std::path::Path, more: &[&str]) -> Meshrun {
+fn run(cluster: &Cluster, lab: &Lab, pipeline: &Path, more: &[&str]) -> Meshrun {
     let run = cluster.meshrun(["run", "--report", "json"]).args(more).arg(pipeline);
     run.env("KUBECONFIG", lab.proxy_kubeconfig())
 }
@@ -267,12 +267,30 @@ fn orphans() -> Option<String> {
 fn processes() -> impl Iterator<Item = String> {
     let program = fs::canonicalize(binary()).expect("the binary under test");
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
-    entries.filter(move |entry| fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == program)).map(
-        |entry| {
-            let words = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-            format!("{} {}", entry.file_name().to_string_lossy(), words.replace('\0', " "))
-        },
-    )
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(move |pid| exe(*pid).as_ref() == Some(&program) && !is_anothers(*pid, &program)).map(|pid| {
+        let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        format!("{pid} {}", words.replace('\0', " "))
+    })
+}
+
+fn exe(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// Whether another test process that runs beside this one has started it: those lie where the binary lies.
+fn is_anothers(mut pid: u32, program: &Path) -> bool {
+    loop {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name in parentheses may hold anything.
+        let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' '));
+        let Some(parent) = fields.and_then(|mut fields| fields.nth(1)?.parse().ok()) else { return false };
+        match (exe(parent), program.parent()) {
+            (Some(exe), _) if exe == program => pid = parent,
+            (Some(exe), Some(built)) => return exe.starts_with(built) && parent != std::process::id(),
+            _ => return false,
+        }
+    }
 }
 
 impl fmt::Display for Moment {
