@@ -4,6 +4,9 @@ use meshrun_sdk::prelude::{Cx, Diagnostic, Result, Value};
 
 use crate::{ControlPlane, IstioVersion, containers, name_of, pods, version_in};
 
+/// Annotation of an injected pod: the revision of the istiod that injected it.
+const REVISION: &str = "istio.io/rev";
+
 /// A pod with a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
@@ -19,13 +22,15 @@ pub struct Proxy {
 /// # Errors
 /// When the cluster cannot be read.
 pub fn proxies(cx: &Cx<'_>, plane: &ControlPlane) -> Result<Vec<Proxy>> {
-    let pods = pods(cx, None, &format!("istio.io/rev={}", plane.rev()))?;
+    // An annotation, which the API cannot select by.
+    let pods = pods(cx, None, "")?;
+    let injected = pods.iter().filter(|pod| pod["metadata"]["annotations"][REVISION] == plane.rev());
     let proxy = |pod: &Value| {
         let proxy = containers(pod).into_iter().find(|(container, _)| *container == "istio-proxy")?;
         let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
         Some(Proxy { pod: format!("{namespace}/{}", name_of(pod)), version: version_in(proxy.1)? })
     };
-    Ok(pods.iter().filter_map(proxy).collect())
+    Ok(injected.filter_map(proxy).collect())
 }
 
 /// A finding that refuses a step for the sake of versions; a warning where the user insists (`--allow-skip`).
@@ -42,7 +47,7 @@ mod tests {
     fn pod(name: &str, revision: &str, containers: &Value) -> Value {
         json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": { "name": name, "namespace": "shop", "labels": { "istio.io/rev": revision } },
+            "metadata": { "name": name, "namespace": "shop", "annotations": { "istio.io/rev": revision } },
             "spec": containers,
         })
     }

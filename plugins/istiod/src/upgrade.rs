@@ -149,7 +149,7 @@ mod tests {
     fn pod(name: &str, version: &str) -> Value {
         json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": { "name": name, "namespace": "shop", "labels": { "istio.io/rev": "default" } },
+            "metadata": { "name": name, "namespace": "shop", "annotations": { "istio.io/rev": "default" } },
             "spec": { "containers": [{ "name": "istio-proxy", "image": format!("istio/proxyv2:{version}") }] },
         })
     }

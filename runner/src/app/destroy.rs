@@ -116,10 +116,9 @@ async fn carry_out(
             events.send(Event::Diagnosed { step, diagnostic, place: None });
         }
     }
-    let signals = super::run::stop_on_signal(events.clone(), cancel.clone());
+    super::run::stop_on_signal(events.weak(), cancel.clone());
     let destroyer = Destroyer { planner, events: events.clone(), inventory, cancel };
     let result = destroyer.run(destroy).await;
-    signals.abort();
     let (outcome, tally) = (super::run::unless_lost(&lost, result.run.outcome), result.run.tally);
     events.send(Event::RunFinished { outcome, elapsed: started.elapsed(), tally });
     drop(events);

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     cli::{GlobalArgs, ReportArgs, RunArgs},
     event::{Event, RunOutcome, StepInfo},
-    exec::{Consent, Events, Executor},
+    exec::{Consent, Events, Executor, WeakEvents},
     exit_code::ExitCode,
     ids::StepId,
     plan::{Planned, Planner, Selection, prune::PRUNE},
@@ -149,7 +148,7 @@ pub(super) async fn carry_out(
     let reporting = Reporting::start(global, args, rest.started)?;
     let events = reporting.events();
     tell_start(&events, planner.pipeline(), &planned);
-    let signals = stop_on_signal(events.clone(), rest.cancel.clone());
+    stop_on_signal(events.weak(), rest.cancel.clone());
     let executor = Executor {
         planner,
         events: events.clone(),
@@ -159,7 +158,6 @@ pub(super) async fn carry_out(
         cancel: rest.cancel,
     };
     let result = executor.run(planned).await;
-    signals.abort();
     let outcome = unless_lost(&rest.lost, result.outcome);
     events.send(Event::RunFinished { outcome, elapsed: rest.started.elapsed(), tally: result.tally });
     drop(events);
@@ -225,7 +223,7 @@ pub(super) fn infos(pipeline: &Pipeline) -> Vec<StepInfo> {
 }
 
 /// The first Ctrl-C or SIGTERM stops the run cleanly, the second ends it at once.
-pub(super) fn stop_on_signal(events: Events, cancel: CancellationToken) -> JoinHandle<()> {
+pub(super) fn stop_on_signal(events: WeakEvents, cancel: CancellationToken) {
     tokio::spawn(async move {
         let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(terminate) => terminate,
@@ -247,7 +245,7 @@ pub(super) fn stop_on_signal(events: Events, cancel: CancellationToken) -> JoinH
             events.send(Event::Interrupted);
             cancel.cancel();
         }
-    })
+    });
 }
 
 pub(super) fn stop_when_lost(lock: &Lock, cancel: &CancellationToken) {

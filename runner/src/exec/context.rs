@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use meshrun_protocol::ObjectRef;
-use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+use tokio::{
+    sync::mpsc::{UnboundedSender, WeakUnboundedSender},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{consent::Consent, wait::WaitSink};
@@ -26,6 +29,23 @@ impl Events {
     /// Sends an event; after the reporters are gone there is nobody to tell.
     pub fn send(&self, event: Event) {
         let _ = self.0.send(event);
+    }
+
+    /// A way that does not keep the reporters waiting for more.
+    pub fn weak(&self) -> WeakEvents {
+        WeakEvents(self.0.downgrade())
+    }
+}
+
+/// The way events take as long as anybody else sends some.
+pub struct WeakEvents(WeakUnboundedSender<Event>);
+
+impl WeakEvents {
+    /// Sends an event if there is still a report.
+    pub fn send(&self, event: Event) {
+        if let Some(events) = self.0.upgrade() {
+            let _ = events.send(event);
+        }
     }
 }
 

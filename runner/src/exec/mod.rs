@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub use consent::Consent;
-pub use context::Events;
+pub use context::{Events, WeakEvents};
 pub use error::StepError;
 
 use crate::{
