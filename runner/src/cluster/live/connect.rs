@@ -4,11 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::{
-    Client, Config,
+    Config,
     config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-use super::{Live, discovery::Discovery, failure::failure, send};
+use super::{Live, client::client, discovery::Discovery, failure::failure, send};
 use crate::cluster::{ClusterError, ErrorKind, Result};
 
 /// Which cluster, as the command line says it.
@@ -43,7 +43,7 @@ impl Live {
             }
             error
         };
-        let client = Client::try_from(config).map_err(|error| failed(failure(&doing, error)))?;
+        let client = client(config).map_err(|error| failed(failure(&doing, error)))?;
         let discovery = Discovery::default();
         // The APIs are needed in any case. What goes wrong with them is told to who needs them: there it is asked again.
         let (version, _) =

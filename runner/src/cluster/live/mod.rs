@@ -1,5 +1,6 @@
 //! The real cluster: one client from a kubeconfig (or from inside a pod), requests, watches, port-forwards.
 
+mod client;
 mod connect;
 mod discovery;
 mod failure;
@@ -17,6 +18,7 @@ use meshrun_protocol::{
 };
 use serde_json::Value;
 
+pub use client::client;
 pub use connect::ConnectOptions;
 
 use super::{ApplyOptions, Cluster, Kind, Object, Result, Scope, WatchEvent, WatchQuery};
