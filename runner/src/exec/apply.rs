@@ -104,7 +104,9 @@ async fn fit_to(
         let mut desired = object.clone();
         let Some(there) = &live else { return Ok((live, desired, false)) };
         leave_to_others(&mut desired, there);
-        let Some(takeover) = takeover(there, &desired, manager) else { return Ok((live, desired, false)) };
+        let Some(takeover) = takeover(there, &desired, manager, None) else {
+            return Ok((live, desired, false));
+        };
         match take_over(context, there, &takeover).await {
             Ok(()) => return Ok((live, desired, true)),
             Err(error) if error.kind == ErrorKind::Conflict && attempts < TAKEOVERS => attempts += 1,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use meshrun_protocol::Diagnostic;
+use serde_json::{Value, json};
 
 use super::{
     PlanError, diff,
     known::{KnownApis, Origin},
     model::{Change, Verb},
     owned::leave_to_others,
-    ownership::takeover,
+    ownership::{self, takeover},
 };
 use crate::{
     cluster::{ApplyOptions, Cluster, ErrorKind, Object, schema::SchemaError},
@@ -50,7 +51,7 @@ pub(super) async fn compare(
     leave_to_others(&mut desired, &live);
     if is_applied_by(&live, manager)
         && diff::is_as_asked(&live, &desired)
-        && takeover(&live, &desired, manager).is_none()
+        && takeover(&live, &desired, manager, None).is_none()
     {
         return Ok((change(Verb::Unchanged, Vec::new()), None));
     }
@@ -58,7 +59,11 @@ pub(super) async fn compare(
     match cluster.apply(&desired, &options).await {
         Ok(result) => {
             let mut fields = diff::fields(&live, &result);
-            let takeover = takeover(&live, &desired, manager);
+            let mut takeover = takeover(&live, &desired, manager, None);
+            if takeover.as_ref().is_some_and(|takeover| !takeover.dropped.is_empty()) {
+                let defaults = completed(cluster, &desired, manager).await;
+                takeover = ownership::takeover(&live, &desired, manager, defaults.as_ref());
+            }
             if let Some(takeover) = &takeover {
                 fields.extend(diff::shown(object, takeover.dropped.clone()));
                 fields.sort_by(|one, other| one.path.cmp(&other.path));
@@ -77,6 +82,39 @@ pub(super) async fn compare(
             Ok((change(Verb::Update, diff::asked(&live, &desired)), Some(finding)))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// An object as the server completes it where nothing of it is there yet: asked for under a name that is free. `None`
+/// where the server does not say.
+async fn completed(cluster: &Arc<dyn Cluster>, desired: &Object, manager: &str) -> Option<Object> {
+    let mut new = desired.clone();
+    if new.kind() == "CustomResourceDefinition" {
+        // Its name is bound to its group and plural, so it cannot be asked for under another.
+        let spec = &mut new.json_mut()["spec"];
+        let kind = spec["names"]["kind"].as_str().unwrap_or_default().to_owned();
+        let defaults = [
+            ("/conversion", json!({ "strategy": "None" })),
+            ("/names/listKind", json!(format!("{kind}List"))),
+            ("/names/singular", json!(kind.to_lowercase())),
+        ];
+        for (pointer, value) in defaults {
+            let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+            if let Some(parent) = spec.pointer_mut(parent).and_then(Value::as_object_mut) {
+                parent.entry(key).or_insert(value);
+            }
+        }
+        return Some(new);
+    }
+    let name: String = desired.name().chars().take(40).collect();
+    new.json_mut()["metadata"]["name"] = format!("{name}-meshrun-plan").into();
+    let options = ApplyOptions { manager: manager.into(), force: true, dry_run: true };
+    match cluster.apply(&new, &options).await {
+        Ok(object) => Some(object),
+        Err(error) => {
+            tracing::debug!(%error, %desired, "what the server fills in is not known");
+            None
+        }
     }
 }
 

@@ -19,8 +19,14 @@ pub struct Takeover {
     pub dropped: Vec<FieldChange>,
 }
 
-/// Says whether an object has to be taken over by a field manager; `None` where nobody wrote it by `Update` before.
-pub fn takeover(live: &Object, desired: &Object, manager: &str) -> Option<Takeover> {
+/// Says whether an object has to be taken over by a field manager; `None` where nobody wrote it by `Update` before. With
+/// `defaults`, the desired object as a server completes it, what the old owner set to the default is not dropped.
+pub fn takeover(
+    live: &Object,
+    desired: &Object,
+    manager: &str,
+    defaults: Option<&Object>,
+) -> Option<Takeover> {
     // helm goes on under its own name; what kubectl applied becomes meshrun's.
     let from = if manager == "helm" { "helm" } else { "kubectl-client-side-apply" };
     // A namespace is everybody's place: labels that others applied say nothing about us, and stay.
@@ -44,14 +50,13 @@ pub fn takeover(live: &Object, desired: &Object, manager: &str) -> Option<Takeov
     }
     let others: Vec<&Value> = entries.iter().filter(|entry| !is_old(entry) && !is_ours(entry)).collect();
     let mut dropped = Vec::new();
-    walk(
-        &fields,
-        "",
-        live.json(),
-        Some(desired.json()),
-        &others.iter().map(|entry| &entry["fieldsV1"]).collect::<Vec<_>>(),
-        &mut dropped,
-    );
+    let place = Place {
+        live: live.json(),
+        desired: Some(desired.json()),
+        defaults: defaults.map(Object::json),
+        others: others.iter().map(|entry| &entry["fieldsV1"]).collect(),
+    };
+    walk(&fields, "", &place, &mut dropped);
 
     let ours = json!({
         "manager": manager,
@@ -74,31 +79,46 @@ fn merge(into: &mut Map<String, Value>, from: Option<&Map<String, Value>>) {
     }
 }
 
+/// The same place in all that is compared.
+struct Place<'a> {
+    live: &'a Value,
+    desired: Option<&'a Value>,
+    defaults: Option<&'a Value>,
+    /// The field sets of other managers.
+    others: Vec<&'a Value>,
+}
+
+impl<'a> Place<'a> {
+    /// One step further, and how people write it; `None` where nothing is there.
+    fn enter(&self, key: &str) -> Option<(String, Place<'a>)> {
+        let (name, live) = step(key, self.live)?;
+        let follow =
+            |value: Option<&'a Value>| value.and_then(|value| step(key, value)).map(|(_, value)| value);
+        let (desired, defaults) = (follow(self.desired), follow(self.defaults));
+        let others = self.others.iter().filter_map(|set| set.get(key)).collect();
+        Some((name, Place { live, desired, defaults, others }))
+    }
+}
+
 /// Collects the fields of a set that the desired state does not have and that no other set has.
-fn walk(
-    fields: &Map<String, Value>,
-    path: &str,
-    live: &Value,
-    desired: Option<&Value>,
-    others: &[&Value],
-    dropped: &mut Vec<FieldChange>,
-) {
+fn walk(fields: &Map<String, Value>, path: &str, place: &Place<'_>, dropped: &mut Vec<FieldChange>) {
     for (key, inner) in fields {
-        let Some((name, live)) = step(key, live) else { continue };
+        let Some((name, place)) = place.enter(key) else { continue };
         let path = match key.starts_with("f:") {
             true if path.is_empty() => name,
             true if name.contains(['.', '/']) => format!("{path}[\"{name}\"]"),
             true => format!("{path}.{name}"),
             false => format!("{path}[{name}]"),
         };
-        let desired = desired.and_then(|desired| step(key, desired)).map(|(_, value)| value);
-        let others: Vec<&Value> = others.iter().filter_map(|set| set.get(key)).collect();
-        match (desired, inner.as_object()) {
+        match (place.desired, inner.as_object()) {
             // What identifies an object or a list item is not a field to be removed.
             _ if path == "apiVersion" || path == "kind" => {}
-            (Some(desired), Some(inner)) => walk(inner, &path, live, Some(desired), &others, dropped),
-            (None, _) if others.is_empty() && !live.is_null() => {
-                dropped.push(FieldChange { path, before: Some(live.clone()), after: None });
+            (Some(_), Some(inner)) => walk(inner, &path, &place, dropped),
+            // The server puts the default in its place.
+            (None, _) if place.defaults == Some(place.live) => {}
+            (None, _) if place.others.is_empty() && !place.live.is_null() => {
+                let (before, after) = (Some(place.live.clone()), place.defaults.cloned());
+                dropped.push(FieldChange { path, before, after });
             }
             _ => {}
         }
@@ -157,7 +177,7 @@ mod tests {
 
     #[test]
     fn makes_helms_update_an_apply_and_names_the_fields_that_go() {
-        let takeover = takeover(&live(), &desired(), "helm").expect("helm wrote it");
+        let takeover = takeover(&live(), &desired(), "helm", None).expect("helm wrote it");
         let dropped: Vec<&str> = takeover.dropped.iter().map(|field| field.path.as_str()).collect();
         assert_eq!(dropped, ["spec.template.spec.containers[name=discovery].tty"]);
         let entries = takeover.managed_fields.as_array().expect("a list");
@@ -170,6 +190,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_server_puts_back_is_not_dropped() {
+        let completed = |tty: bool| {
+            let mut object = desired();
+            object.json_mut()["spec"]["template"]["spec"]["containers"][0]["tty"] = json!(tty);
+            object
+        };
+        let dropped = |tty: bool| {
+            takeover(&live(), &desired(), "helm", Some(&completed(tty))).expect("helm wrote it").dropped
+        };
+        assert_eq!(dropped(true), []);
+        assert_eq!(dropped(false)[0].after, Some(json!(false)));
+    }
+
+    #[test]
     fn leaves_what_others_applied_to_a_namespace_theirs() {
         let namespace = Object::new(json!({
             "apiVersion": "v1", "kind": "Namespace",
@@ -179,11 +213,11 @@ mod tests {
             ] },
         }));
         let namespace = namespace.expect("an object");
-        assert_eq!(takeover(&namespace, &namespace, "meshrun"), None);
+        assert_eq!(takeover(&namespace, &namespace, "meshrun", None), None);
     }
 
     #[test]
     fn leaves_objects_alone_that_nobody_wrote_by_update() {
-        assert_eq!(takeover(&live(), &desired(), "meshrun"), None);
+        assert_eq!(takeover(&live(), &desired(), "meshrun", None), None);
     }
 }
