@@ -243,6 +243,8 @@ pub struct Tally {
     pub created: usize,
     /// Updated, scaled, restarted or nudged.
     pub updated: usize,
+    /// Taken over from another tool.
+    pub adopted: usize,
     /// As they should be.
     pub unchanged: usize,
     /// Deleted.
@@ -254,18 +256,23 @@ impl Tally {
     pub fn count(&mut self, done: Done) {
         match done {
             Done::Created => self.created += 1,
-            Done::Updated | Done::Adopted | Done::Scaled | Done::Restarted | Done::Nudged => {
-                self.updated += 1
-            }
+            Done::Updated | Done::Scaled | Done::Restarted | Done::Nudged => self.updated += 1,
+            Done::Adopted => self.adopted += 1,
             Done::Unchanged => self.unchanged += 1,
             Done::Deleted => self.deleted += 1,
         }
+    }
+
+    /// Whether anything was written.
+    pub fn wrote(&self) -> bool {
+        self.created + self.updated + self.adopted + self.deleted > 0
     }
 
     /// Adds another tally.
     pub fn add(&mut self, other: Self) {
         self.created += other.created;
         self.updated += other.updated;
+        self.adopted += other.adopted;
         self.unchanged += other.unchanged;
         self.deleted += other.deleted;
     }

@@ -10,11 +10,12 @@ pub enum ExitCode {
     Failed = 1,
     /// with `--detailed-exitcode`: there are changes, or drift.
     Changes = 2,
-    /// The pipeline, a plugin, a chart or a value in them is wrong; nothing was changed.
+    /// The pipeline, a plugin, a chart or a value in them is wrong, or a file (plan, backup) cannot be used; nothing was
+    /// changed.
     BadInput = 3,
     /// The cluster cannot be reached or does not let us in; nothing was changed.
     Cluster = 4,
-    /// Another run holds the pipeline's lock; nothing was changed.
+    /// Another run holds the pipeline's lock, or a helm is at work on one of its releases; nothing was changed.
     Locked = 5,
     /// A deletion or replacement needs a yes that was not given; nothing was changed.
     Refused = 6,
@@ -36,9 +37,16 @@ impl ExitCode {
         (Self::Success, "everything that was asked for is done"),
         (Self::Failed, "a step or a check failed, or the lock was lost before the end"),
         (Self::Changes, "with `--detailed-exitcode`: there are changes, or drift"),
-        (Self::BadInput, "the pipeline, a plugin, a chart or a value in them is wrong; nothing was changed"),
+        (
+            Self::BadInput,
+            "the pipeline, a plugin, a chart or a value in them is wrong, or a plan or backup file cannot be used; \
+             nothing was changed",
+        ),
         (Self::Cluster, "the cluster cannot be reached or does not let us in; nothing was changed"),
-        (Self::Locked, "another run holds the pipeline's lock; nothing was changed"),
+        (
+            Self::Locked,
+            "another run holds the pipeline's lock, or a helm is at work on a release; nothing was changed",
+        ),
         (Self::Refused, "a deletion or replacement needs a yes that was not given; nothing was changed"),
         (Self::MissingTool, "a tool that meshrun needs (helm) is missing or too old; nothing was changed"),
         (Self::Residue, "`destroy` is done, and something of the pipeline is left; the report names it"),

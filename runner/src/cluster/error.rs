@@ -58,6 +58,17 @@ impl ClusterError {
         Self { doing: doing.into(), kind, message: message.into(), source: None }
     }
 
+    /// Whether what was asked for can only be had by deleting the object first. What holds data (a claim's volume) is not
+    /// among it.
+    pub fn needs_replacement(&self) -> bool {
+        const SIGNS: [&str; 3] = [
+            "field is immutable",
+            "cannot change roleRef",
+            "updates to statefulset spec for fields other than",
+        ];
+        self.kind == ErrorKind::Invalid && SIGNS.iter().any(|sign| self.message.contains(sign))
+    }
+
     /// Whether the same request may succeed a little later.
     pub fn retryable(&self) -> bool {
         matches!(self.kind, ErrorKind::Unreachable | ErrorKind::ServerBusy | ErrorKind::WebhookUnavailable)

@@ -153,8 +153,7 @@ fn may_pass(error: &ClusterError) -> bool {
 }
 
 fn is_immutable(error: &StepError) -> bool {
-    matches!(error, StepError::Cluster(error)
-        if error.kind == ErrorKind::Invalid && error.message.contains("field is immutable"))
+    matches!(error, StepError::Cluster(error) if error.needs_replacement())
 }
 
 /// Deletes an object, waits until it is gone and creates it anew.

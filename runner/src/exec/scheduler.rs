@@ -115,7 +115,7 @@ impl Board {
     fn take(&mut self, executor: &Executor, finished: Finished) {
         let Finished { step, outcome, outputs, tally, elapsed } = finished;
         self.tally.add(tally);
-        if tally.created + tally.updated + tally.deleted > 0 {
+        if tally.wrote() {
             self.touched.insert(step.clone());
         }
         let (result, tolerated) = match &outcome {

@@ -73,7 +73,7 @@ pub(super) async fn compare(
             let adopted_from = takeover.map(|takeover| takeover.from);
             Ok((Change { adopted_from, ..change(verb, fields) }, other_release(&live, &desired)))
         }
-        Err(error) if error.kind == ErrorKind::Invalid && error.message.contains("field is immutable") => {
+        Err(error) if error.needs_replacement() => {
             Ok((change(Verb::Replace, diff::asked(&live, &desired)), None))
         }
         Err(error) if error.kind == ErrorKind::WebhookUnavailable => {

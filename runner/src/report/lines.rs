@@ -46,6 +46,7 @@ pub(super) fn tally(tally: &Tally) -> String {
     text::tally(&[
         (tally.created, "created"),
         (tally.updated, "updated"),
+        (tally.adopted, "adopted"),
         (tally.deleted, "deleted"),
         (tally.unchanged, "unchanged"),
     ])
@@ -205,7 +206,7 @@ pub(super) fn summary(
                 false => format!("{word} after {time}: {failed}"),
             };
             add_account(&mut text, state, total, style);
-            let next = match wrote(total) {
+            let next = match total.wrote() {
                 true => "remove the cause and run the same command again; what is done is not done twice.",
                 false => "remove the cause and run the same command again.",
             };
@@ -225,7 +226,7 @@ pub(super) fn summary(
 
 fn succeeded(state: &RunState, time: &str, total: &Tally, style: &Style) -> String {
     let recorded: usize = state.steps.iter().map(|step| step.releases.len()).sum();
-    let objects = match (wrote(total), total.unchanged) {
+    let objects = match (total.wrote(), total.unchanged) {
         (true, _) => tally(total),
         (false, 0) => String::new(),
         (false, unchanged) if recorded == 0 => {
@@ -233,7 +234,7 @@ fn succeeded(state: &RunState, time: &str, total: &Tally, style: &Style) -> Stri
         }
         (false, unchanged) => format!("{} as they should be", text::counted(unchanged, "object")),
     };
-    let released = match (recorded, wrote(total)) {
+    let released = match (recorded, total.wrote()) {
         (0, _) | (_, true) => String::new(),
         (recorded, false) => format!("{} recorded", text::counted(recorded, "release revision")),
     };
@@ -262,10 +263,6 @@ fn add_account(text: &mut String, state: &RunState, total: &Tally, style: &Style
             add(text, &style.hang(&format!("  {head}"), &row));
         }
     }
-}
-
-fn wrote(total: &Tally) -> bool {
-    total.created + total.updated + total.deleted > 0
 }
 
 fn ids(state: &RunState, wanted: impl Fn(&StepState) -> bool) -> String {

@@ -40,7 +40,7 @@ fn problem(message: &str, hint: &str) -> Problem {
 }
 
 fn tally(created: usize, updated: usize, unchanged: usize) -> Tally {
-    Tally { created, updated, unchanged, deleted: 0 }
+    Tally { created, updated, unchanged, ..Tally::default() }
 }
 
 fn started() -> Event {

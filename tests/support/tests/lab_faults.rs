@@ -174,16 +174,27 @@ fn a_cluster_that_does_not_let_us_in_ends_the_run_before_anything_is_changed() {
     let home = TempDir::new().expect("a temporary directory");
     let before = cluster.objects().snapshot();
     let cases = [
-        ("wrong token", json!({ "token": "wrong" }), None),
-        ("few rights", json!({ "token": token.trim() }), None),
-        ("may read and not write", json!({ "token": auditor.trim() }), None),
-        ("nobody answers", json!({ "token": "any" }), Some("https://127.0.0.1:1")),
+        ("wrong token", json!({ "token": "wrong" }), None, "does not accept these credentials"),
+        ("few rights", json!({ "token": token.trim() }), None, "cannot get resource \"secrets\""),
+        (
+            "may read and not write",
+            json!({ "token": auditor.trim() }),
+            None,
+            "cannot create resource \"leases\"",
+        ),
+        (
+            "nobody answers",
+            json!({ "token": "any" }),
+            Some("https://127.0.0.1:1"),
+            "connect to https://127.0.0.1:1",
+        ),
     ];
-    for (name, user, server) in cases {
+    for (name, user, server, says) in cases {
         let kubeconfig = kubeconfig(&cluster, &home, &user, server);
         let finished =
             cluster.meshrun(["run"]).env("KUBECONFIG", kubeconfig).arg(fixtures::pipeline("prod.yaml")).run();
-        let finished = finished.expect_code(4);
+        let finished = finished.expect_code(4).expect_text(says);
+        println!("{finished}");
         assert_eq!(lines(&finished, "error: "), 1, "{name}\n{finished}");
         assert_eq!(lines(&finished, "hint: "), 1, "{name}\n{finished}");
         before.assert_unchanged(&cluster.objects().snapshot(), &finished);

@@ -270,3 +270,34 @@ fn second_ctrl_c_ends_a_run_that_cannot_stop() {
     assert!(told.elapsed() < Duration::from_secs(2), "{finished}");
     finished.expect_code(130);
 }
+
+#[test]
+fn plugin_that_misbehaves_ends_the_run_before_anything_is_changed() {
+    let cluster = cluster();
+    let good = step("good", "", "");
+    let scene = Scene::new(&cluster, &format!("steps:\n{good}"));
+    let library = fs_err::read(plugins::test_plugin("hostile")).expect("a built plugin");
+    fs_err::write(scene.directory.path().join("hostile.so"), library).expect("a file");
+    let before = cluster.objects().snapshot();
+    for (mode, says) in [
+        ("panic", "panicked"),
+        ("abort", "SIGABRT"),
+        ("segv", "SIGSEGV"),
+        ("exit", "42"),
+        ("overflow", "SIGABRT"),
+        ("fail", "the mesh is not ready"),
+    ] {
+        let text = format!(
+            "name: flow\nplugins: {{ given: {{ path: ./given.so }}, hostile: {{ path: ./hostile.so }} }}\nsteps:\n{good}\
+             \x20 - {{ id: bad, uses: hostile, needs: [good], with: {{ mode: {mode} }} }}\n"
+        );
+        fs_err::write(scene.directory.path().join("flow.yaml"), text).expect("a file");
+        let finished = scene.meshrun(&["run"]).run();
+        println!("{finished}");
+        let errors = finished.stderr.lines().filter(|line| line.starts_with("error: ")).count();
+        assert_eq!(errors, 1, "{mode}\n{finished}");
+        assert!(finished.stderr.contains("flow.yaml:"), "{mode}\n{finished}");
+        before.assert_unchanged(&cluster.objects().snapshot(), &finished);
+        finished.expect_code(3).expect_text(says);
+    }
+}
