@@ -179,8 +179,7 @@ impl Planner {
         destroy: &DestroyPlan,
         inventory: &Inventory,
     ) -> Result<Vec<Object>, PlanError> {
-        let mut found: BTreeMap<ObjectRef, Object> =
-            destroy.custom.iter().map(|object| (object.reference(), object.clone())).collect();
+        let mut found = destroy.custom.clone();
         let kinds = if destroy.crds.is_empty() { Vec::new() } else { self.cluster.kinds().await? };
         for crd in &destroy.crds {
             let Some(crd) = self.cluster.get(crd).await? else { continue };
@@ -193,11 +192,16 @@ impl Planner {
                 namespace: None,
                 labels: None,
             };
-            let objects = self.cluster.list(&query).await?;
-            let theirs = objects.into_iter().filter(|object| !inventory.holds(object));
-            found.extend(theirs.map(|object| (object.reference(), object)));
+            for object in self.cluster.list(&query).await? {
+                // A plugin may have named it in another version of its API.
+                let reference = object.reference();
+                let known = found.iter().any(|other| other.reference().is_same(&reference));
+                if !known && !inventory.holds(&object) {
+                    found.push(object);
+                }
+            }
         }
-        Ok(found.into_values().collect())
+        Ok(found)
     }
 
     /// Finds what stands in the way of deleting a namespace: objects that nobody else will delete.

@@ -70,8 +70,10 @@ fn object_that_its_crd_refuses_is_found_before_the_crd_is_there() {
                 .run()
                 .expect_code(3);
             let wanted = "error: step `security`: PeerAuthentication istio-system/strict is invalid: spec.mtls.mode: \
-                          expected one of UNSET, DISABLE, PERMISSIVE, STRICT, got \"STRIKT\"\nhint: ";
+                          expected one of UNSET, DISABLE, PERMISSIVE, STRICT, got \"STRIKT\"\n  --> ";
             assert!(refused.stderr.contains(wanted), "{refused}");
+            assert!(refused.stderr.contains("uses: security"), "no place\n{refused}");
+            assert!(refused.stderr.contains("= correct what the step's `with:` says"), "no hint\n{refused}");
             before.assert_unchanged(&cluster.objects().snapshot(), &refused);
         }
     }
