@@ -116,6 +116,24 @@ fn a_record_whose_writing_was_not_answered_is_found_and_not_written_twice() {
 }
 
 #[test]
+fn watches_that_break_off_are_taken_up_again() {
+    let cluster = cluster();
+    let Some(lab) = cluster.lab() else { return };
+    // In the middle of an event: the first one of any watch is longer than that.
+    lab.control("POST", "/faults", &json!({ "id": "cut", "query": "watch=", "cutAfter": 200, "times": 40 }));
+    let finished = cluster
+        .meshrun(["run"])
+        .env("KUBECONFIG", lab.proxy_kubeconfig())
+        .arg(fixtures::pipeline("prod.yaml"))
+        .run()
+        .expect_code(0);
+    let faults = lab.control("GET", "/faults", &Value::Null);
+    lab.control("DELETE", "/faults", &Value::Null);
+    assert!(faults[0]["hits"].as_u64() >= Some(5), "{faults}\n{finished}");
+    cluster.meshrun(["run"]).arg(fixtures::pipeline("prod.yaml")).run().expect_text("nothing to change");
+}
+
+#[test]
 fn a_server_that_is_busy_and_fails_now_and_then_is_asked_again() {
     let cluster = cluster();
     let Some(lab) = cluster.lab() else { return };
