@@ -102,3 +102,25 @@ fn step_difference(kept: &StepPlan, now: &StepPlan) -> Option<String> {
         Some(format!("{object} has changed"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plan_made_from_another_configuration_is_refused_though_it_looks_the_same() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("plan.json");
+        let plan = Plan { pipeline: "prod".into(), cluster: "lab".into(), steps: Vec::new() };
+        let inputs = |digest: &str| BTreeMap::from([(StepId::new("istiod"), digest.to_owned())]);
+        write(&file, &plan, inputs("a")).expect("written");
+        assert_eq!(hold_to(&file, &plan, &inputs("a")), Ok(()));
+        let refused = hold_to(&file, &plan, &inputs("b")).expect_err("another configuration");
+        assert_eq!(refused.code, ExitCode::Refused);
+        assert!(
+            refused.message.contains("the configuration, chart or plugin of step istiod is another"),
+            "{}",
+            refused.message
+        );
+    }
+}

@@ -27,3 +27,17 @@ impl Consent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consent_covers_what_was_shown_and_nothing_else() {
+        let budget = |name: &str| ObjectRef::namespaced("policy/v1", "PodDisruptionBudget", "mesh", name);
+        let agreed = Consent::only([budget("istiod")]);
+        assert!(agreed.covers(&budget("istiod")));
+        assert!(!agreed.covers(&budget("gateway")));
+        assert!(Consent::Everything.covers(&budget("gateway")));
+    }
+}

@@ -150,3 +150,53 @@ impl Prune {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::state::inventory::Entry;
+
+    fn secret(name: &str) -> ObjectRef {
+        ObjectRef::namespaced("v1", "Secret", "mesh", name)
+    }
+
+    #[test]
+    fn what_a_step_made_meanwhile_stays() {
+        let prune = Prune {
+            objects: [secret("key"), secret("old"), secret("kiali.v1"), secret("grafana.v1")].into(),
+            releases: [
+                ("mesh/kiali".to_owned(), vec![secret("kiali.v1")]),
+                ("mesh/grafana".to_owned(), vec![secret("grafana.v1")]),
+            ]
+            .into(),
+            ..Prune::default()
+        };
+        let mut made = Inventory::empty("test");
+        let entry = Entry {
+            objects: [secret("key")].into(),
+            releases: ["mesh/kiali".to_owned()].into(),
+            ..Entry::default()
+        };
+        made.add(&StepId::new("dashboard"), entry, |_| true);
+        let left = prune.without(&made);
+        assert_eq!(left.objects, [secret("old"), secret("grafana.v1")].into());
+        assert_eq!(left.releases.keys().collect::<Vec<_>>(), ["mesh/grafana"]);
+    }
+
+    #[test]
+    fn object_that_somebody_made_anew_is_theirs() {
+        let live = |entries: Value| {
+            let metadata = json!({ "name": "x", "managedFields": entries });
+            Object::new(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata })).unwrap()
+        };
+        assert!(is_ours(&live(json!([{ "manager": "meshrun", "operation": "Apply" }]))));
+        assert!(is_ours(&live(json!([{ "manager": "helm", "operation": "Apply" }]))));
+        // helm 3 writes by `Update`: an install of somebody's that bears the same name.
+        assert!(!is_ours(&live(json!([{ "manager": "helm", "operation": "Update" }]))));
+        assert!(!is_ours(&live(json!([{ "manager": "kubectl-create", "operation": "Update" }]))));
+        // A namespace without a label of its own has no manager that the server would note.
+        assert!(is_ours(&live(json!([{ "manager": "x", "operation": "Update", "subresource": "status" }]))));
+    }
+}

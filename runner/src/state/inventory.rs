@@ -306,3 +306,55 @@ fn decode(secret: &Object) -> Result<Inventory> {
     }
     Ok(inventory)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gateway(version: &str) -> ObjectRef {
+        ObjectRef::namespaced(format!("networking.istio.io/{version}"), "Gateway", "mesh", "default")
+    }
+
+    fn entry(version: &str, created: bool) -> Entry {
+        Entry {
+            objects: [gateway(version)].into(),
+            created: created.then(|| gateway(version)).into_iter().collect(),
+            releases: ["mesh/istio-gateway".to_owned()].into(),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn step_under_another_name_takes_over_what_the_old_one_made() {
+        let (old, new) = (StepId::new("gateway"), StepId::new("ingress"));
+        let mut inventory = Inventory::empty("test");
+        inventory.add(&old, entry("v1beta1", true), |_| true);
+        inventory.add(&new, entry("v1beta1", false), |id| *id == new);
+        assert_eq!(inventory.steps.keys().collect::<Vec<_>>(), [&new]);
+        // That meshrun made it is not forgotten on the way.
+        assert_eq!(inventory.steps[&new].created, [gateway("v1beta1")].into());
+    }
+
+    #[test]
+    fn steps_of_the_pipeline_may_share_an_object() {
+        let (one, other) = (StepId::new("one"), StepId::new("other"));
+        let mut inventory = Inventory::empty("test");
+        inventory.add(&one, entry("v1", true), |_| true);
+        let before = inventory.clone();
+        inventory.add(&other, entry("v1", false), |_| true);
+        inventory.add(&one, entry("v1", false), |_| true);
+        assert_eq!(inventory.steps[&one], before.steps[&one]);
+        assert_eq!(inventory.steps[&other].objects.len(), 1);
+    }
+
+    #[test]
+    fn object_in_another_version_of_its_api_is_the_same() {
+        let step = StepId::new("gateway");
+        let mut inventory = Inventory::empty("test");
+        inventory.add(&step, entry("v1beta1", false), |_| true);
+        inventory.add(&step, entry("v1", true), |_| true);
+        assert_eq!(inventory.steps[&step].objects, [gateway("v1")].into());
+        // It was there before meshrun was, and still is.
+        assert!(inventory.steps[&step].created.is_empty());
+    }
+}

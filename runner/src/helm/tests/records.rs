@@ -64,7 +64,14 @@ async fn the_next_revision_supersedes_the_one_before() {
     assert_eq!(superseded.release.manifest, first.manifest);
     assert!(!superseded.release.is_same(&rendered));
 
+    // Where a helm was killed before it said so, the older one still counts as deployed and is superseded with the rest.
+    let current = |records: Vec<Object>| -> Vec<u32> {
+        let current = Stored::current(records).expect("they are records");
+        current.iter().map(|stored| stored.release.version).collect()
+    };
+    assert_eq!(current(vec![stored.secret.clone(), second.encode(later)]), [2, 1]);
     let records = vec![second.encode(later), superseded.secret];
+    assert_eq!(current(records.clone()), [2]);
     assert_eq!(Stored::expired(&records, 1), [first.reference()]);
     let latest = Stored::latest(records).expect("it is a record").expect("there is one");
     assert_eq!(latest.release.version, 2);
