@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, thread, time::Duration};
 
-use meshrun_tests::{Cluster, EndState, Finished, Helm, cluster, fixtures};
+use meshrun_tests::{Cluster, EndState, Finished, Helm, Lab, cluster, fixtures};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -100,19 +100,14 @@ fn a_record_whose_writing_was_not_answered_is_found_and_not_written_twice() {
         "/faults",
         &json!({ "id": "lost", "method": "POST", "reset": true, "afterServer": true }),
     );
-    let run = || {
-        let run = cluster.meshrun(["run"]).env("KUBECONFIG", lab.proxy_kubeconfig());
-        run.arg(fixtures::pipeline("minimal.yaml")).run().expect_code(0)
-    };
-    let finished = run();
-    let faults = lab.control("GET", "/faults", &Value::Null);
-    lab.control("DELETE", "/faults", &Value::Null);
+    let (finished, faults) = run_with_faults(&cluster, lab, "minimal.yaml");
     assert!(faults[0]["hits"].as_u64() >= Some(4), "{faults}\n{finished}");
     let leases = cluster.kubectl(["get", "lease", "-n", "default"]);
     assert!(leases.is_empty(), "{leases}\n{finished}");
     let releases = cluster.helm(Helm::V3, ["list", "-A", "--short"]);
     assert_eq!(releases, "istio-base\nistiod\n", "{finished}");
-    run().expect_text("nothing to change");
+    let (again, _) = run_with_faults(&cluster, lab, "minimal.yaml");
+    again.expect_text("nothing to change");
 }
 
 #[test]
@@ -121,14 +116,7 @@ fn watches_that_break_off_are_taken_up_again() {
     let Some(lab) = cluster.lab() else { return };
     // In the middle of an event: the first one of any watch is longer than that.
     lab.control("POST", "/faults", &json!({ "id": "cut", "query": "watch=", "cutAfter": 200, "times": 40 }));
-    let finished = cluster
-        .meshrun(["run"])
-        .env("KUBECONFIG", lab.proxy_kubeconfig())
-        .arg(fixtures::pipeline("prod.yaml"))
-        .run()
-        .expect_code(0);
-    let faults = lab.control("GET", "/faults", &Value::Null);
-    lab.control("DELETE", "/faults", &Value::Null);
+    let (finished, faults) = run_with_faults(&cluster, lab, "prod.yaml");
     assert!(faults[0]["hits"].as_u64() >= Some(5), "{faults}\n{finished}");
     cluster.meshrun(["run"]).arg(fixtures::pipeline("prod.yaml")).run().expect_text("nothing to change");
 }
@@ -150,14 +138,7 @@ fn a_server_that_is_busy_and_fails_now_and_then_is_asked_again() {
         "/faults",
         &json!({ "id": "flaky", "status": 500, "percent": 10, "message": "etcdserver: leader changed" }),
     );
-    let finished = cluster
-        .meshrun(["run"])
-        .env("KUBECONFIG", lab.proxy_kubeconfig())
-        .arg(fixtures::pipeline("prod.yaml"))
-        .run()
-        .expect_code(0);
-    let faults = lab.control("GET", "/faults", &Value::Null);
-    lab.control("DELETE", "/faults", &Value::Null);
+    let (finished, faults) = run_with_faults(&cluster, lab, "prod.yaml");
     let hits = |id: &str| {
         let rule = faults.as_array().and_then(|rules| rules.iter().find(|rule| rule["id"] == id));
         rule.and_then(|rule| rule["hits"].as_u64()).unwrap_or_default()
@@ -217,6 +198,16 @@ fn a_cluster_that_does_not_let_us_in_ends_the_run_before_anything_is_changed() {
         assert_eq!(lines(&finished, "hint: "), 1, "{name}\n{finished}");
         before.assert_unchanged(&cluster.objects().snapshot(), &finished);
     }
+}
+
+/// Runs a pipeline through the proxy that plays the faults, to its good end. Returns the faults with their hits, too; none
+/// is left.
+fn run_with_faults(cluster: &Cluster, lab: &Lab, pipeline: &str) -> (Finished, Value) {
+    let run = cluster.meshrun(["run"]).env("KUBECONFIG", lab.proxy_kubeconfig());
+    let finished = run.arg(fixtures::pipeline(pipeline)).run().expect_code(0);
+    let faults = lab.control("GET", "/faults", &Value::Null);
+    lab.control("DELETE", "/faults", &Value::Null);
+    (finished, faults)
 }
 
 fn lines(finished: &Finished, start: &str) -> usize {
