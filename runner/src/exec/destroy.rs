@@ -148,7 +148,7 @@ impl Destroyer {
             self.say(&context, "delete what its software left behind");
             remove(&context, &step.leftovers).await?;
         }
-        self.inventory.forget(&step.objects, &BTreeSet::new(), |_| true).await?;
+        self.inventory.forget(&step.objects).await?;
         Ok(())
     }
 
@@ -160,7 +160,7 @@ impl Destroyer {
     ) -> Result<(), StepError> {
         self.say(&context, title);
         remove(&context, objects).await?;
-        self.inventory.forget(objects, &BTreeSet::new(), |_| true).await?;
+        self.inventory.forget(objects).await?;
         Ok(())
     }
 
@@ -178,7 +178,7 @@ impl Destroyer {
         self.say(context, TAKE_BACK);
         apply_objects(context, &there, MANAGER, &[]).await?;
         let gone = there.iter().map(Object::reference).collect();
-        Ok(self.inventory.forget(&gone, &BTreeSet::new(), |_| true).await?)
+        Ok(self.inventory.forget(&gone).await?)
     }
 
     async fn remove_namespaces(

@@ -54,5 +54,5 @@ async fn removal(executor: &Executor, context: &ActionContext, prune: &Prune) ->
     let pipeline = executor.planner.pipeline();
     let gone = prune.objects.union(&prune.gone).cloned().collect();
     let releases = prune.releases.into_keys().collect();
-    Ok(inventory.forget(&gone, &releases, |step| pipeline.step(step.as_str()).is_some()).await?)
+    Ok(inventory.forget_pruned(&gone, &releases, |step| pipeline.step(step.as_str()).is_some()).await?)
 }

@@ -141,7 +141,7 @@ async fn once(
     if !deleted.is_empty()
         && let Some(inventory) = &executor.inventory
     {
-        inventory.forget(&deleted, &BTreeSet::new(), |_| true).await?;
+        inventory.forget(&deleted).await?;
     }
     let outputs = executor.planner.known_outputs(&planned.outputs).await?;
     checks(executor, step, &mut planned).await?;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use meshrun_protocol::Diagnostic;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     PlanError, diff,
     known::{KnownApis, Origin},
     model::{Change, Verb},
     owned::leave_to_others,
-    ownership::{self, takeover},
+    ownership,
 };
 use crate::{
     cluster::{ApplyOptions, Cluster, ErrorKind, Object, schema::SchemaError},
@@ -49,17 +49,14 @@ pub(super) async fn compare(
     };
     let mut desired = object.clone();
     leave_to_others(&mut desired, &live);
-    if is_applied_by(&live, manager)
-        && diff::is_as_asked(&live, &desired)
-        && takeover(&live, &desired, manager, None).is_none()
-    {
+    let mut takeover = ownership::takeover(&live, &desired, manager, None);
+    if takeover.is_none() && is_applied_by(&live, manager) && diff::is_as_asked(&live, &desired) {
         return Ok((change(Verb::Unchanged, Vec::new()), None));
     }
     let options = ApplyOptions { manager: manager.into(), force: true, dry_run: true };
     match cluster.apply(&desired, &options).await {
         Ok(result) => {
             let mut fields = diff::fields(&live, &result);
-            let mut takeover = takeover(&live, &desired, manager, None);
             if takeover.as_ref().is_some_and(|takeover| !takeover.dropped.is_empty()) {
                 let defaults = completed(cluster, &desired, manager).await;
                 takeover = ownership::takeover(&live, &desired, manager, defaults.as_ref());
@@ -89,18 +86,12 @@ pub(super) async fn compare(
 /// where the server does not say.
 async fn completed(cluster: &Arc<dyn Cluster>, desired: &Object, manager: &str) -> Option<Object> {
     let mut new = desired.clone();
-    if new.kind() == "CustomResourceDefinition" {
+    if let Some(defaults) = diff::crd_defaults(desired) {
         // Its name is bound to its group and plural, so it cannot be asked for under another.
-        let spec = &mut new.json_mut()["spec"];
-        let kind = spec["names"]["kind"].as_str().unwrap_or_default().to_owned();
-        let defaults = [
-            ("/conversion", json!({ "strategy": "None" })),
-            ("/names/listKind", json!(format!("{kind}List"))),
-            ("/names/singular", json!(kind.to_lowercase())),
-        ];
-        for (pointer, value) in defaults {
-            let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
-            if let Some(parent) = spec.pointer_mut(parent).and_then(Value::as_object_mut) {
+        for (path, value) in defaults {
+            let (parent, key) = path.rsplit_once('.').expect("a path of two names or more");
+            let parent = new.json_mut().pointer_mut(&format!("/{}", parent.replace('.', "/")));
+            if let Some(parent) = parent.and_then(Value::as_object_mut) {
                 parent.entry(key).or_insert(value);
             }
         }

@@ -51,13 +51,24 @@ pub(super) fn asked(live: &Object, desired: &Object) -> Vec<FieldChange> {
 /// Whether an object is word for word what is asked for, so that no server has to be asked what would come out. Kinds whose
 /// server fills in defaults hardly ever are; CRDs, the largest by far, are but for three of them.
 pub(super) fn is_as_asked(live: &Object, desired: &Object) -> bool {
-    let crd = live.kind() == "CustomResourceDefinition";
-    let is_default = |change: &FieldChange| match change.path.as_str() {
-        "spec.conversion" => change.before == Some(json!({ "strategy": "None" })),
-        "spec.names.listKind" | "spec.names.singular" => true,
-        _ => false,
+    let defaults: Vec<_> = crd_defaults(desired).into_iter().flatten().collect();
+    let is_default = |change: &FieldChange| {
+        let mut defaults = defaults.iter();
+        defaults.any(|(path, value)| change.path == *path && change.before.as_ref() == Some(value))
     };
-    differences(live, desired).iter().all(|change| crd && change.after.is_none() && is_default(change))
+    differences(live, desired).iter().all(|change| change.after.is_none() && is_default(change))
+}
+
+/// What a server fills in where a CRD does not say it, by path; `None` of another kind.
+pub(super) fn crd_defaults(crd: &Object) -> Option<[(&'static str, Value); 3]> {
+    let kind = crd.text("/spec/names/kind");
+    (crd.kind() == "CustomResourceDefinition").then(|| {
+        [
+            ("spec.conversion", json!({ "strategy": "None" })),
+            ("spec.names.listKind", json!(format!("{kind}List"))),
+            ("spec.names.singular", json!(kind.to_lowercase())),
+        ]
+    })
 }
 
 /// Compares everything but the status and what the server writes.

@@ -190,11 +190,6 @@ impl PluginError {
     pub fn failure(&self) -> Option<&Failure> {
         if let Self::Failed { failure, .. } = self { Some(failure) } else { None }
     }
-
-    /// Whether trying again later may help.
-    pub fn is_retryable(&self) -> bool {
-        self.failure().is_some_and(|failure| failure.retryable)
-    }
 }
 
 fn failed(plugin: &str, doing: &Doing, failure: &Failure) -> String {

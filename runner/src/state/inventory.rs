@@ -96,6 +96,15 @@ impl Inventory {
         self.steps.entry(step.clone()).or_default().absorb(entry);
     }
 
+    /// Keeps some of the objects and releases of all steps.
+    fn retain(&mut self, object: impl Fn(&ObjectRef) -> bool, release: impl Fn(&String) -> bool) {
+        for entry in self.steps.values_mut() {
+            entry.objects.retain(&object);
+            entry.created.retain(&object);
+            entry.releases.retain(&release);
+        }
+    }
+
     /// Whether an object is one that a step made, maybe seen in another version of its API.
     pub fn holds(&self, object: &Object) -> bool {
         self.names(&object.reference())
@@ -180,24 +189,27 @@ impl InventoryStore {
         self.state.lock().await.recorded.clone()
     }
 
-    /// Takes objects and releases (`namespace/name`) out that are gone, and steps that have none left and are not in the
-    /// pipeline any more.
+    /// Takes objects out that are gone.
     ///
     /// # Errors
     /// As [`InventoryStore::record`].
-    pub async fn forget(
+    pub async fn forget(&self, gone: &BTreeSet<ObjectRef>) -> Result<()> {
+        self.change(|inventory| inventory.retain(|object| !is_among(object, gone), |_| true)).await
+    }
+
+    /// Takes objects and releases (`namespace/name`) out that left the pipeline, and steps that have none left and are not
+    /// in it any more, as `keep` says.
+    ///
+    /// # Errors
+    /// As [`InventoryStore::record`].
+    pub async fn forget_pruned(
         &self,
         gone: &BTreeSet<ObjectRef>,
         releases: &BTreeSet<String>,
         keep: impl Fn(&StepId) -> bool,
     ) -> Result<()> {
-        let is_gone = |object: &ObjectRef| gone.iter().any(|other| object.is_same(other));
         self.change(|inventory| {
-            for entry in inventory.steps.values_mut() {
-                entry.objects.retain(|object| !is_gone(object));
-                entry.created.retain(|object| !is_gone(object));
-                entry.releases.retain(|release| !releases.contains(release));
-            }
+            inventory.retain(|object| !is_among(object, gone), |release| !releases.contains(release));
             inventory.steps.retain(|step, entry| keep(step) || !entry.is_empty());
         })
         .await
@@ -209,11 +221,7 @@ impl InventoryStore {
     /// As [`InventoryStore::record`].
     pub async fn keep_only(&self, left: &BTreeSet<ObjectRef>) -> Result<()> {
         self.change(|inventory| {
-            for entry in inventory.steps.values_mut() {
-                entry.objects.retain(|object| left.iter().any(|one| one.is_same(object)));
-                entry.created.retain(|object| left.iter().any(|one| one.is_same(object)));
-                entry.releases.clear();
-            }
+            inventory.retain(|object| is_among(object, left), |_| false);
             inventory.steps.retain(|_, entry| !entry.is_empty());
         })
         .await
@@ -271,6 +279,11 @@ impl InventoryStore {
         state.secret = Some(written);
         Ok(())
     }
+}
+
+/// Whether an object is one of these, maybe in another version of its API.
+fn is_among(object: &ObjectRef, objects: &BTreeSet<ObjectRef>) -> bool {
+    objects.iter().any(|other| object.is_same(other))
 }
 
 fn encode(reference: &ObjectRef, inventory: &Inventory) -> Object {
